@@ -1,0 +1,99 @@
+#include "guard.h"
+
+#include "libc.h"
+#include "signals.h"
+
+#include <setjmp.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <string.h>
+#include <ucontext.h>
+
+/* A copy under way. A handler may interrupt one and start another: they form a stack. */
+struct copy {
+    struct copy *outer;
+    uintptr_t from, to;
+    size_t length;
+    sigjmp_buf fault;
+};
+
+static _Thread_local struct copy *volatile current;
+static _Thread_local volatile sig_atomic_t known_unblocked;
+static atomic_bool always_ask;
+
+static bool touches(const struct copy *copy, int number, const siginfo_t *info)
+{
+    uintptr_t address = (uintptr_t)info->si_addr;
+
+    /* For an address outside the canonical range the processor names none; of the two pointers
+     * only the caller's can be such a one. */
+    if (number == SIGSEGV && info->si_code == SI_KERNEL)
+        return true;
+    return address - copy->from < copy->length || address - copy->to < copy->length;
+}
+
+static bool on_fault(int number, siginfo_t *info, void *context)
+{
+    struct copy *copy = current;
+
+    if (copy == NULL || info->si_code <= 0 || !touches(copy, number, info)) {
+        guard_mask_changed(); /* the program's handler runs with this signal blocked */
+        return false;
+    }
+    const ucontext_t *interrupted = context;
+    (void)libc_next(pthread_sigmask)(SIG_SETMASK, &interrupted->uc_sigmask, NULL);
+    siglongjmp(copy->fault, 1);
+}
+
+void guard_start(void)
+{
+    signals_stand_before(SIGBUS, on_fault);
+    signals_stand_before(SIGSEGV, on_fault);
+}
+
+bool guard_ready(void)
+{
+    sigset_t blocked;
+
+    if (known_unblocked && !atomic_load_explicit(&always_ask, memory_order_relaxed))
+        return true;
+    /* Set first: should a handler change the mask in between, its word stands. */
+    known_unblocked = 1;
+    if (libc_next(pthread_sigmask)(SIG_BLOCK, NULL, &blocked) != 0 ||
+        sigismember(&blocked, SIGBUS) || sigismember(&blocked, SIGSEGV))
+        known_unblocked = 0;
+    return known_unblocked;
+}
+
+void guard_mask_changed(void)
+{
+    known_unblocked = 0;
+}
+
+void guard_disposition(int number, const struct sigaction *action)
+{
+    if (action == NULL || number == SIGBUS || number == SIGSEGV)
+        return;
+    if (sigismember(&action->sa_mask, SIGBUS) == 1 || sigismember(&action->sa_mask, SIGSEGV) == 1)
+        atomic_store(&always_ask, true);
+}
+
+bool guard_copy(void *to, const void *from, size_t length)
+{
+    struct copy copy;
+
+    copy.outer = current;
+    copy.from = (uintptr_t)from;
+    copy.to = (uintptr_t)to;
+    copy.length = length;
+    bool whole = sigsetjmp(copy.fault, 0) == 0;
+    if (whole) {
+        current = &copy;
+        atomic_signal_fence(
+            memory_order_seq_cst); /* the handler must find it from the first byte */
+        memcpy(to, from, length);
+        atomic_signal_fence(memory_order_seq_cst);
+    }
+    current = copy.outer;
+    return whole;
+}

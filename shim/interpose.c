@@ -1,0 +1,424 @@
+/*
+ * The libc functions that a server calls, in this library's place: each asks a room below, else
+ * calls libc. No logic of its own stands here.
+ */
+
+/* The fortified headers define some of these functions themselves. */
+#undef _FORTIFY_SOURCE
+
+#include "guard.h"
+#include "libc.h"
+#include "server.h"
+#include "signals.h"
+#include "stream.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <sys/sendfile.h>
+#include <unistd.h>
+
+#define EXPORT __attribute__((visibility("default")))
+
+/* ---- opening ---- */
+
+/* Declare `mode`: there is such an argument only with the flags that create a file, open(2). */
+#define TAKE_MODE(mode, flags)                                                                     \
+    mode_t mode = 0;                                                                               \
+    if (((flags)&O_CREAT) != 0 || ((flags)&O_TMPFILE) == O_TMPFILE) {                              \
+        va_list arguments;                                                                         \
+        va_start(arguments, flags);                                                                \
+        mode = va_arg(arguments, mode_t);                                                          \
+        va_end(arguments);                                                                         \
+    }
+
+static int opened(int fd, int flags)
+{
+    if (fd >= 0)
+        stream_opened(fd, flags);
+    return fd;
+}
+
+EXPORT int open(const char *path, int flags, ...)
+{
+    TAKE_MODE(mode, flags)
+    server_opening();
+    return opened(libc_next(open)(path, flags, mode), flags);
+}
+
+EXPORT int open64(const char *path, int flags, ...)
+{
+    TAKE_MODE(mode, flags)
+    server_opening();
+    return opened(libc_next(open64)(path, flags, mode), flags);
+}
+
+EXPORT int openat(int directory, const char *path, int flags, ...)
+{
+    TAKE_MODE(mode, flags)
+    server_opening();
+    return opened(libc_next(openat)(directory, path, flags, mode), flags);
+}
+
+EXPORT int openat64(int directory, const char *path, int flags, ...)
+{
+    TAKE_MODE(mode, flags)
+    server_opening();
+    return opened(libc_next(openat64)(directory, path, flags, mode), flags);
+}
+
+EXPORT int __open_2(const char *path, int flags)
+{
+    server_opening();
+    return opened(libc_next(__open_2)(path, flags), flags);
+}
+
+EXPORT int __open64_2(const char *path, int flags)
+{
+    server_opening();
+    return opened(libc_next(__open64_2)(path, flags), flags);
+}
+
+EXPORT int __openat_2(int directory, const char *path, int flags)
+{
+    server_opening();
+    return opened(libc_next(__openat_2)(directory, path, flags), flags);
+}
+
+EXPORT int __openat64_2(int directory, const char *path, int flags)
+{
+    server_opening();
+    return opened(libc_next(__openat64_2)(directory, path, flags), flags);
+}
+
+/* ---- reading ---- */
+
+static bool served(int fd, void *buffer, size_t count, ssize_t *result)
+{
+    struct iovec part = {buffer, count};
+
+    return stream_read(fd, &part, 1, STREAM_OFFSET, result);
+}
+
+static bool served_at(int fd, void *buffer, size_t count, off64_t offset, ssize_t *result)
+{
+    struct iovec part = {buffer, count};
+
+    return offset >= 0 && stream_read(fd, &part, 1, offset, result);
+}
+
+EXPORT ssize_t read(int fd, void *buffer, size_t count)
+{
+    ssize_t result;
+
+    return served(fd, buffer, count, &result) ? result : libc_next(read)(fd, buffer, count);
+}
+
+EXPORT ssize_t __read_chk(int fd, void *buffer, size_t count, size_t size)
+{
+    ssize_t result;
+
+    return count <= size && served(fd, buffer, count, &result)
+               ? result
+               : libc_next(__read_chk)(fd, buffer, count, size);
+}
+
+EXPORT ssize_t pread(int fd, void *buffer, size_t count, off_t offset)
+{
+    ssize_t result;
+
+    return served_at(fd, buffer, count, offset, &result)
+               ? result
+               : libc_next(pread)(fd, buffer, count, offset);
+}
+
+EXPORT ssize_t pread64(int fd, void *buffer, size_t count, off64_t offset)
+{
+    ssize_t result;
+
+    return served_at(fd, buffer, count, offset, &result)
+               ? result
+               : libc_next(pread64)(fd, buffer, count, offset);
+}
+
+EXPORT ssize_t __pread_chk(int fd, void *buffer, size_t count, off_t offset, size_t size)
+{
+    ssize_t result;
+
+    return count <= size && served_at(fd, buffer, count, offset, &result)
+               ? result
+               : libc_next(__pread_chk)(fd, buffer, count, offset, size);
+}
+
+EXPORT ssize_t __pread64_chk(int fd, void *buffer, size_t count, off64_t offset, size_t size)
+{
+    ssize_t result;
+
+    return count <= size && served_at(fd, buffer, count, offset, &result)
+               ? result
+               : libc_next(__pread64_chk)(fd, buffer, count, offset, size);
+}
+
+EXPORT ssize_t readv(int fd, const struct iovec *parts, int count)
+{
+    ssize_t result;
+
+    return stream_read(fd, parts, count, STREAM_OFFSET, &result)
+               ? result
+               : libc_next(readv)(fd, parts, count);
+}
+
+EXPORT ssize_t preadv(int fd, const struct iovec *parts, int count, off_t offset)
+{
+    ssize_t result;
+
+    return offset >= 0 && stream_read(fd, parts, count, offset, &result)
+               ? result
+               : libc_next(preadv)(fd, parts, count, offset);
+}
+
+EXPORT ssize_t preadv64(int fd, const struct iovec *parts, int count, off64_t offset)
+{
+    ssize_t result;
+
+    return offset >= 0 && stream_read(fd, parts, count, offset, &result)
+               ? result
+               : libc_next(preadv64)(fd, parts, count, offset);
+}
+
+/* With flags it is the kernel's, without them it is preadv(), or readv() for an offset of -1. */
+static bool served_with_flags(int fd, const struct iovec *parts, int count, off64_t offset,
+                              int flags, ssize_t *result)
+{
+    if (flags != 0 && offset == -1)
+        stream_let_go(fd);
+    return flags == 0 && offset >= -1 &&
+           stream_read(fd, parts, count, offset == -1 ? STREAM_OFFSET : offset, result);
+}
+
+EXPORT ssize_t preadv2(int fd, const struct iovec *parts, int count, off_t offset, int flags)
+{
+    ssize_t result;
+
+    return served_with_flags(fd, parts, count, offset, flags, &result)
+               ? result
+               : libc_next(preadv2)(fd, parts, count, offset, flags);
+}
+
+EXPORT ssize_t preadv64v2(int fd, const struct iovec *parts, int count, off64_t offset, int flags)
+{
+    ssize_t result;
+
+    return served_with_flags(fd, parts, count, offset, flags, &result)
+               ? result
+               : libc_next(preadv64v2)(fd, parts, count, offset, flags);
+}
+
+/* ---- the offset ---- */
+
+EXPORT off_t lseek(int fd, off_t offset, int whence)
+{
+    off64_t result;
+
+    if (!stream_seek(fd, offset, whence, &result))
+        return libc_next(lseek)(fd, offset, whence);
+    if ((off_t)result == result)
+        return (off_t)result;
+    errno = EOVERFLOW; /* where off_t has 32 bits */
+    return -1;
+}
+
+EXPORT off64_t lseek64(int fd, off64_t offset, int whence)
+{
+    off64_t result;
+
+    return stream_seek(fd, offset, whence, &result) ? result
+                                                    : libc_next(lseek64)(fd, offset, whence);
+}
+
+/* ---- descriptors ---- */
+
+EXPORT int close(int fd)
+{
+    stream_closing(fd);
+    return libc_next(close)(fd);
+}
+
+EXPORT int close_range(unsigned first, unsigned last, int flags)
+{
+    /* let go and not only forgotten: should the call fail, they are open still */
+    stream_let_go_range(first, last);
+    return libc_next(close_range)(first, last, flags);
+}
+
+EXPORT void closefrom(int first)
+{
+    stream_let_go_range(first > 0 ? (unsigned)first : 0, UINT_MAX);
+    libc_next(closefrom)(first);
+}
+
+static int duplicated(int fd, int duplicate)
+{
+    if (duplicate >= 0)
+        (void)stream_duplicated(fd, duplicate);
+    return duplicate;
+}
+
+EXPORT int dup(int fd)
+{
+    return duplicated(fd, libc_next(dup)(fd));
+}
+
+EXPORT int dup2(int fd, int target)
+{
+    if (fd == target)
+        return libc_next(dup2)(fd, target);
+    bool shared = stream_replacing(fd, target);
+    return stream_replaced(target, shared, libc_next(dup2)(fd, target));
+}
+
+EXPORT int dup3(int fd, int target, int flags)
+{
+    if (fd == target)
+        return libc_next(dup3)(fd, target, flags);
+    bool shared = stream_replacing(fd, target);
+    return stream_replaced(target, shared, libc_next(dup3)(fd, target, flags));
+}
+
+/* Every command takes at most one argument, which libc too passes on as a pointer. */
+#define TAKE_ARGUMENT(argument, last)                                                              \
+    void *argument;                                                                                \
+    va_list arguments;                                                                             \
+    va_start(arguments, last);                                                                     \
+    argument = va_arg(arguments, void *);                                                          \
+    va_end(arguments);
+
+static void before_fcntl(int fd, int command, const void *argument)
+{
+    if (command == F_SETFL && ((intptr_t)argument & O_DIRECT) != 0)
+        stream_let_go(fd);
+}
+
+static int after_fcntl(int fd, int command, int result)
+{
+    return command == F_DUPFD || command == F_DUPFD_CLOEXEC ? duplicated(fd, result) : result;
+}
+
+EXPORT int fcntl(int fd, int command, ...)
+{
+    TAKE_ARGUMENT(argument, command)
+    before_fcntl(fd, command, argument);
+    return after_fcntl(fd, command, libc_next(fcntl)(fd, command, argument));
+}
+
+EXPORT int fcntl64(int fd, int command, ...)
+{
+    TAKE_ARGUMENT(argument, command)
+    before_fcntl(fd, command, argument);
+    return after_fcntl(fd, command, libc_next(fcntl64)(fd, command, argument));
+}
+
+/* ---- what the kernel, or libc, does with a descriptor itself ---- */
+
+EXPORT ssize_t sendfile(int out, int in, off_t *offset, size_t count)
+{
+    if (offset == NULL)
+        stream_let_go(in);
+    return libc_next(sendfile)(out, in, offset, count);
+}
+
+EXPORT ssize_t sendfile64(int out, int in, off64_t *offset, size_t count)
+{
+    if (offset == NULL)
+        stream_let_go(in);
+    return libc_next(sendfile64)(out, in, offset, count);
+}
+
+EXPORT ssize_t copy_file_range(int in, off64_t *in_offset, int out, off64_t *out_offset,
+                               size_t count, unsigned flags)
+{
+    if (in_offset == NULL)
+        stream_let_go(in);
+    return libc_next(copy_file_range)(in, in_offset, out, out_offset, count, flags);
+}
+
+EXPORT ssize_t splice(int in, off64_t *in_offset, int out, off64_t *out_offset, size_t count,
+                      unsigned flags)
+{
+    if (in_offset == NULL)
+        stream_let_go(in);
+    return libc_next(splice)(in, in_offset, out, out_offset, count, flags);
+}
+
+EXPORT FILE *fdopen(int fd, const char *mode)
+{
+    stream_let_go(fd);
+    return libc_next(fdopen)(fd, mode);
+}
+
+EXPORT DIR *fdopendir(int fd)
+{
+    stream_let_go(fd);
+    return libc_next(fdopendir)(fd);
+}
+
+/* ---- what tells master and sessions apart ---- */
+
+/* __SOCKADDR_ARG: the headers declare the address as a union of all kinds of pointers to one. */
+
+static int connected(int fd)
+{
+    if (fd >= 0)
+        server_accepted();
+    return fd;
+}
+
+EXPORT int accept(int fd, __SOCKADDR_ARG address, socklen_t *restrict length)
+{
+    return connected(libc_next(accept)(fd, address.__sockaddr__, length));
+}
+
+EXPORT int accept4(int fd, __SOCKADDR_ARG address, socklen_t *restrict length, int flags)
+{
+    return connected(libc_next(accept4)(fd, address.__sockaddr__, length, flags));
+}
+
+EXPORT int listen(int fd, int backlog)
+{
+    int result = libc_next(listen)(fd, backlog);
+
+    if (result == 0)
+        server_listening();
+    return result;
+}
+
+/* ---- signals ---- */
+
+EXPORT int sigaction(int number, const struct sigaction *restrict action,
+                     struct sigaction *restrict former)
+{
+    guard_disposition(number, action);
+    return signals_action(number, action, former);
+}
+
+EXPORT sighandler_t signal(int number, sighandler_t handler)
+{
+    return signals_signal(number, handler);
+}
+
+EXPORT int sigprocmask(int how, const sigset_t *restrict set, sigset_t *restrict former)
+{
+    int result = libc_next(sigprocmask)(how, set, former);
+
+    guard_mask_changed();
+    return result;
+}
+
+EXPORT int pthread_sigmask(int how, const sigset_t *restrict set, sigset_t *restrict former)
+{
+    int result = libc_next(pthread_sigmask)(how, set, former);
+
+    guard_mask_changed();
+    return result;
+}

@@ -1,0 +1,99 @@
+/*
+ * The next definition of each wrapped function: libc's own, or that of a library preloaded after
+ * this one. The table below is the one place where names and signatures are written down.
+ */
+#ifndef LIBC_H
+#define LIBC_H
+
+#include <dirent.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+/* X(result, name, parameters), as in the manual pages; the fortified ones as in glibc's ABI. */
+#define LIBC_FUNCTIONS(X)                                                                          \
+    X(int, open, (const char *path, int flags, ...))                                               \
+    X(int, open64, (const char *path, int flags, ...))                                             \
+    X(int, openat, (int directory, const char *path, int flags, ...))                              \
+    X(int, openat64, (int directory, const char *path, int flags, ...))                            \
+    X(int, __open_2, (const char *path, int flags))                                                \
+    X(int, __open64_2, (const char *path, int flags))                                              \
+    X(int, __openat_2, (int directory, const char *path, int flags))                               \
+    X(int, __openat64_2, (int directory, const char *path, int flags))                             \
+    X(ssize_t, read, (int fd, void *buffer, size_t count))                                         \
+    X(ssize_t, __read_chk, (int fd, void *buffer, size_t count, size_t size))                      \
+    X(ssize_t, pread, (int fd, void *buffer, size_t count, off_t offset))                          \
+    X(ssize_t, pread64, (int fd, void *buffer, size_t count, off64_t offset))                      \
+    X(ssize_t, __pread_chk, (int fd, void *buffer, size_t count, off_t offset, size_t size))       \
+    X(ssize_t, __pread64_chk, (int fd, void *buffer, size_t count, off64_t offset, size_t size))   \
+    X(ssize_t, readv, (int fd, const struct iovec *parts, int count))                              \
+    X(ssize_t, preadv, (int fd, const struct iovec *parts, int count, off_t offset))               \
+    X(ssize_t, preadv64, (int fd, const struct iovec *parts, int count, off64_t offset))           \
+    X(ssize_t, preadv2, (int fd, const struct iovec *parts, int count, off_t offset, int flags))   \
+    X(ssize_t, preadv64v2,                                                                         \
+      (int fd, const struct iovec *parts, int count, off64_t offset, int flags))                   \
+    X(off_t, lseek, (int fd, off_t offset, int whence))                                            \
+    X(off64_t, lseek64, (int fd, off64_t offset, int whence))                                      \
+    X(int, close, (int fd))                                                                        \
+    X(int, close_range, (unsigned first, unsigned last, int flags))                                \
+    X(void, closefrom, (int first))                                                                \
+    X(int, dup, (int fd))                                                                          \
+    X(int, dup2, (int fd, int target))                                                             \
+    X(int, dup3, (int fd, int target, int flags))                                                  \
+    X(int, fcntl, (int fd, int command, ...))                                                      \
+    X(int, fcntl64, (int fd, int command, ...))                                                    \
+    X(ssize_t, sendfile, (int out, int in, off_t *offset, size_t count))                           \
+    X(ssize_t, sendfile64, (int out, int in, off64_t *offset, size_t count))                       \
+    X(ssize_t, copy_file_range,                                                                    \
+      (int in, off64_t *in_offset, int out, off64_t *out_offset, size_t count, unsigned flags))    \
+    X(ssize_t, splice,                                                                             \
+      (int in, off64_t *in_offset, int out, off64_t *out_offset, size_t count, unsigned flags))    \
+    X(FILE *, fdopen, (int fd, const char *mode))                                                  \
+    X(DIR *, fdopendir, (int fd))                                                                  \
+    X(int, accept, (int fd, struct sockaddr *address, socklen_t *length))                          \
+    X(int, accept4, (int fd, struct sockaddr *address, socklen_t *length, int flags))              \
+    X(int, listen, (int fd, int backlog))                                                          \
+    X(int, sigaction, (int number, const struct sigaction *action, struct sigaction *former))      \
+    X(sighandler_t, signal, (int number, sighandler_t handler))                                    \
+    X(int, sigprocmask, (int how, const sigset_t *set, sigset_t *former))                          \
+    X(int, pthread_sigmask, (int how, const sigset_t *set, sigset_t *former))
+
+enum libc_function {
+#define X(result, name, parameters) LIBC_##name,
+    LIBC_FUNCTIONS(X)
+#undef X
+        LIBC_FUNCTION_COUNT
+};
+
+#define X(result, name, parameters) typedef result libc_##name##_function parameters;
+LIBC_FUNCTIONS(X)
+#undef X
+
+typedef void libc_any_function(void);
+
+extern _Atomic(libc_any_function *) libc_found[LIBC_FUNCTION_COUNT];
+
+/*
+ * Look up the next definition of a function and remember it. Never NULL: a name that this libc does
+ * not have yields a function that fails with ENOSYS.
+ * Not async-signal-safe (dlsym(3)); libc_find_all() has been here before any handler can run.
+ */
+libc_any_function *libc_find(enum libc_function function);
+
+/* Look up all of them, so that later calls, in handlers too, find them ready. */
+void libc_find_all(void);
+
+/* libc_next(read)(fd, buffer, count): call past this library. */
+#define libc_next(name) ((libc_##name##_function *)libc_ready(LIBC_##name))
+
+static inline libc_any_function *libc_ready(enum libc_function function)
+{
+    libc_any_function *known = atomic_load_explicit(&libc_found[function], memory_order_relaxed);
+    return known != NULL ? known : libc_find(function);
+}
+
+#endif

@@ -1,0 +1,103 @@
+#include "log.h"
+
+#include "libc.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <limits.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <syslog.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { LINE_MAX_BYTES = 8192 };
+
+static enum log_target log_target = LOG_TO_SYSLOG;
+static char log_path[PATH_MAX];
+static bool echo;
+
+void log_to(enum log_target target, const char *path)
+{
+    log_target = target;
+    log_path[0] = '\0';
+    if (path != NULL)
+        (void)snprintf(log_path, sizeof log_path, "%s", path);
+}
+
+void log_echo(bool on)
+{
+    struct stat standard_error;
+
+    echo = on && fstat(STDERR_FILENO, &standard_error) == 0 && !S_ISSOCK(standard_error.st_mode);
+}
+
+/* A datagram of its own instead of syslog(3), which would keep a descriptor open. */
+static void write_to_syslog(const char *message)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "/dev/log"};
+    char datagram[LINE_MAX_BYTES];
+    int length = snprintf(datagram, sizeof datagram, "<%d>%s[%d]: libxfermmap: %s",
+                          LOG_FTP | LOG_NOTICE, program_invocation_short_name, getpid(), message);
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    if (fd == -1)
+        return;
+    if (length > 0 && connect(fd, (const struct sockaddr *)&address, sizeof address) == 0)
+        (void)send(fd, datagram, strnlen(datagram, sizeof datagram), MSG_NOSIGNAL);
+    (void)libc_next(close)(fd);
+}
+
+bool log_directory_safe(const char *path)
+{
+    char copy[PATH_MAX];
+    struct stat directory;
+
+    (void)snprintf(copy, sizeof copy, "%s", path);
+    return stat(dirname(copy), &directory) == 0 && !(directory.st_mode & S_IWOTH);
+}
+
+/* @return false: the file can't be opened */
+static bool write_to_file(const char *path, const char *message)
+{
+    char line[LINE_MAX_BYTES], host[HOST_NAME_MAX + 1] = "localhost", date[32];
+    struct timespec now;
+    struct tm local;
+
+    if (!log_directory_safe(path))
+        return false;
+    int fd = libc_next(open)(
+        path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY, 0640);
+    if (fd == -1)
+        return false;
+    (void)clock_gettime(CLOCK_REALTIME, &now);
+    (void)gethostname(host, sizeof host - 1);
+    (void)strftime(date, sizeof date, "%F %T", localtime_r(&now.tv_sec, &local));
+    int length =
+        snprintf(line, sizeof line, "%s,%03ld %s %s[%d]: libxfermmap: %s\n", date,
+                 now.tv_nsec / 1000000, host, program_invocation_short_name, getpid(), message);
+    if (length > 0)
+        (void)!write(fd, line, strnlen(line, sizeof line));
+    (void)libc_next(close)(fd);
+    return true;
+}
+
+void log_line(const char *format, ...)
+{
+    char message[LINE_MAX_BYTES / 2];
+    int saved = errno;
+    va_list arguments;
+
+    va_start(arguments, format);
+    (void)vsnprintf(message, sizeof message, format, arguments);
+    va_end(arguments);
+    if (log_target == LOG_TO_SYSLOG ||
+        (log_target == LOG_TO_FILE && !write_to_file(log_path, message)))
+        write_to_syslog(message);
+    if (echo)
+        (void)fprintf(stderr, "%s: libxfermmap: %s\n", program_invocation_short_name, message);
+    errno = saved;
+}

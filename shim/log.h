@@ -1,0 +1,38 @@
+/*
+ * Where the library tells what it did: syslog, or a file in ProFTPD's own line format. A line is
+ * written by opening, writing and closing: the server closes descriptors that it doesn't know.
+ * Only the master and the starting process log. A session's paths may be those of its chroot, and
+ * its descriptors 0 to 2 its client's.
+ */
+#ifndef LOG_H
+#define LOG_H
+
+#include <stdbool.h>
+
+enum log_target { LOG_TO_SYSLOG, LOG_TO_FILE, LOG_TO_NOWHERE };
+
+/*
+ * Choose where lines go. @param path  absolute, with LOG_TO_FILE; copied
+ */
+void log_to(enum log_target target, const char *path);
+
+/*
+ * Whether lines also go to standard error: while the server starts, that is where an administrator
+ * looks. Has no effect where standard error is a socket (inetd hands the client's to the server).
+ */
+void log_echo(bool on);
+
+/*
+ * Write one line; printf(3)'s format, no newline. What can't go to the file, for the server has
+ * given up the rights for it, goes to syslog. Failure to write is not reported anywhere.
+ * Keeps errno. Not async-signal-safe.
+ */
+void log_line(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
+/*
+ * ProFTPD's rule for its own logs: whether nobody but its owner and group can put something else in
+ * the place of `path`, for its directory is not writable by everyone.
+ */
+bool log_directory_safe(const char *path);
+
+#endif

@@ -1,0 +1,33 @@
+#include "mapping.h"
+
+#include <sys/mman.h>
+
+bool mapping_map(struct mapping *mapping, int fd, off64_t start, size_t length, bool populate)
+{
+    /* MAP_SHARED: a file system whose read() goes past the page cache refuses it, and should */
+    int flags = MAP_SHARED | (populate ? MAP_POPULATE : 0);
+    void *memory = mmap64(NULL, length, PROT_READ, flags, fd, start);
+
+    *mapping = (struct mapping){.memory = NULL};
+    if (memory == MAP_FAILED)
+        return false;
+    *mapping = (struct mapping){.memory = memory, .start = start, .length = length};
+    return true;
+}
+
+void mapping_unmap(struct mapping *mapping)
+{
+    if (mapping->memory != NULL)
+        (void)munmap(mapping->memory, mapping->length); /* can't fail on a range that is mapped */
+    mapping->memory = NULL;
+}
+
+const char *mapping_at(const struct mapping *mapping, off64_t offset, size_t *available)
+{
+    if (mapping->memory == NULL || offset < mapping->start ||
+        (size_t)(offset - mapping->start) >= mapping->length)
+        return NULL;
+    size_t within = (size_t)(offset - mapping->start);
+    *available = mapping->length - within;
+    return mapping->memory + within;
+}

@@ -1,0 +1,37 @@
+/*
+ * A range of a file in memory.
+ */
+#ifndef MAPPING_H
+#define MAPPING_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+
+struct mapping {
+    char *memory;  /* NULL: nothing is mapped */
+    off64_t start; /* in the file, bytes; a multiple of the page size */
+    size_t length; /* bytes */
+};
+
+/*
+ * Map `length` bytes of a file from `start` on, shared and read-only, so that what is seen is the
+ * page cache that read() would copy from.
+ * @param start     bytes, a multiple of the page size
+ * @param populate  have the pages present when it returns
+ * @return false: refused by the kernel, `mapping` is empty, errno as of mmap(2)
+ */
+bool mapping_map(struct mapping *mapping, int fd, off64_t start, size_t length, bool populate);
+
+/* Unmap, if anything is mapped. Async-signal-safe. Keeps errno. */
+void mapping_unmap(struct mapping *mapping);
+
+/*
+ * The memory of a place in the file.
+ * @param offset     in the file, bytes
+ * @param available  out: how many bytes are mapped from there on
+ * @return NULL: the place is not within the mapping
+ */
+const char *mapping_at(const struct mapping *mapping, off64_t offset, size_t *available);
+
+#endif

@@ -1,0 +1,234 @@
+#include "server.h"
+
+#include "config.h"
+#include "critical.h"
+#include "guard.h"
+#include "libc.h"
+#include "log.h"
+#include "preload.h"
+#include "signals.h"
+#include "status.h"
+#include "stream.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <unistd.h>
+
+static enum { BYSTANDER, STARTING, MASTER, SESSION } role = BYSTANDER;
+
+static struct config in_force;
+static char config_path[PATH_MAX];
+static uid_t started_as;
+static bool accepted; /* since the last fork */
+static volatile sig_atomic_t hung_up;
+static struct critical forking;
+
+/* ---- which process this is ---- */
+
+static bool named(const char *list, const char *program)
+{
+    size_t length = strlen(program);
+
+    for (const char *name = list; *name != '\0'; name += strspn(name, ",")) {
+        size_t span = strcspn(name, ",");
+        if ((span == 1 && *name == '*') || (span == length && memcmp(name, program, span) == 0))
+            return true;
+        name += span;
+    }
+    return false;
+}
+
+static bool is_server(void)
+{
+    const char *list = secure_getenv("XFERMMAP_PROCESS");
+
+    return named(list != NULL ? list : "proftpd,in.proftpd", program_invocation_short_name);
+}
+
+/* Whether proftpd, called like this, only answers a question: --configtest, -v and their kind. */
+static bool is_question(int count, char **arguments)
+{
+    static const char *const questions[] = {"configtest", "version", "version-status",
+                                            "settings",   "list",    "help"};
+
+    if (!named("proftpd,in.proftpd", program_invocation_short_name))
+        return false;
+    for (int i = 1; i < count && strcmp(arguments[i], "--") != 0; i++) {
+        const char *argument = arguments[i];
+        if (argument[0] != '-')
+            continue;
+        for (size_t q = 0; q < sizeof questions / sizeof questions[0]; q++) {
+            if (argument[1] == '-' && strcmp(argument + 2, questions[q]) == 0)
+                return true;
+        }
+        /* short options in one word, up to the first that takes an argument */
+        size_t flags = argument[1] == '-' ? 0 : strcspn(argument + 1, "DcdpS");
+        if (strcspn(argument + 1, "tvVlh") < flags)
+            return true;
+    }
+    return false;
+}
+
+/* Started for one connection, which is its standard input. */
+static bool started_by_inetd(void)
+{
+    struct sockaddr_storage peer;
+    socklen_t length = sizeof peer;
+
+    return getpeername(STDIN_FILENO, (struct sockaddr *)&peer, &length) == 0 &&
+           peer.ss_family != AF_UNIX;
+}
+
+/* ---- directives ---- */
+
+/*
+ * Read the directive file and put it in force. With an error nothing changes.
+ * @return false: there is none, or it has errors, which are logged
+ */
+static bool put_in_force(void)
+{
+    struct config config;
+
+    if (!config_read(config_path, &config)) {
+        if (secure_getenv("XFERMMAP_CONF") != NULL)
+            log_line("%s: %s; name the directive file in XFERMMAP_CONF", config_path,
+                     strerror(errno));
+        return false;
+    }
+    log_to(config.log, config.log_path);
+    for (size_t i = 0; i < config.errors.count; i++)
+        log_line("%s", config.errors.items[i]);
+    for (size_t i = 0; i < config.notes.count; i++)
+        log_line("%s", config.notes.items[i]);
+    if (!config.valid) {
+        log_line("%s is refused; %s", config_path,
+                 role == MASTER ? "the former directives stay in force"
+                                : "the server runs without the library's help");
+        config_free(&config);
+        if (role == MASTER)
+            log_to(in_force.log, in_force.log_path);
+        return false;
+    }
+    config_free(&in_force);
+    in_force = config;
+    if (role != SESSION)
+        preload_load(&in_force.files);
+    stream_policy(in_force.engine, in_force.min_size);
+    return true;
+}
+
+static void announce(void)
+{
+    struct preload_sum sum = preload_sum();
+
+    log_line("%s is in force: TransferMMapEngine %s, %zu files (%.1f MiB) in memory, others from "
+             "%.1f MiB on are mapped as they are opened",
+             config_path, in_force.engine ? "on" : "off", sum.files, (double)sum.bytes / (1 << 20),
+             (double)in_force.min_size / (1 << 20));
+}
+
+/* ---- when that changes ---- */
+
+void server_opening(void)
+{
+    /* with the rights it started with: it has given up root's for most of the time */
+    if (!hung_up || role != MASTER || geteuid() != started_as)
+        return;
+    int saved = errno;
+    hung_up = 0;
+    if (put_in_force())
+        announce();
+    errno = saved;
+}
+
+void server_accepted(void)
+{
+    if (role != MASTER)
+        return;
+    accepted = true;
+    status_log_trouble();
+}
+
+void server_listening(void)
+{
+    if (role != STARTING)
+        return;
+    role = MASTER;
+    announce();
+}
+
+/* Only noted here: the reload is for the main flow. */
+static bool on_hangup(int number, siginfo_t *info, void *context)
+{
+    signals_forward(number, info, context);
+    hung_up = 1; /* last, so that a file that the program's handler opens doesn't reload */
+    return true;
+}
+
+static void before_fork(void)
+{
+    struct critical section = critical_enter();
+
+    forking = section;
+    /* parent and child will share the kernel's offsets, and neither knows what the other reads */
+    stream_let_go_range(0, UINT_MAX);
+}
+
+static void after_fork(void)
+{
+    struct critical section = forking;
+
+    accepted = false;
+    critical_leave(&section);
+}
+
+static void in_child(void)
+{
+    if (role == MASTER && accepted) {
+        role = SESSION;
+        if (!in_force.engine)
+            preload_unload();
+    }
+    after_fork();
+}
+
+static void begin(void)
+{
+    if (role != SESSION) {
+        role = STARTING;
+        if (!status_share(in_force.status_path))
+            log_line("TransferMMapStatusFile %s: %s; it has to be in a directory that not everyone "
+                     "may write to",
+                     in_force.status_path, strerror(errno));
+        signals_stand_before(SIGHUP, on_hangup);
+    }
+    guard_start();
+    (void)pthread_atfork(before_fork, after_fork, in_child);
+}
+
+__attribute__((constructor)) static void start(int count, char **arguments)
+{
+    int saved = errno;
+
+    libc_find_all();
+    if (!is_server() || is_question(count, arguments))
+        return;
+    const char *path = secure_getenv("XFERMMAP_CONF");
+    (void)snprintf(config_path, sizeof config_path, "%s",
+                   path != NULL ? path : SYSCONFDIR "/proftpd/preload.conf");
+    started_as = geteuid();
+    if (started_by_inetd())
+        role = SESSION;
+    log_echo(true);
+    bool active = put_in_force();
+    if (active)
+        begin();
+    else
+        role = BYSTANDER;
+    log_echo(false);
+    errno = saved;
+}

@@ -1,0 +1,21 @@
+/*
+ * Which process this is, and what that changes. The library starts by itself, in a constructor.
+ *
+ *   bystander   another program, or one without directive file: straight through to libc
+ *   starting    the server before it listens; it has mapped the listed files
+ *   master      it listens; it reloads after SIGHUP
+ *   session     forked off a master that had accepted a connection, or started by inetd
+ */
+#ifndef SERVER_H
+#define SERVER_H
+
+/* The program is about to open a file: its main flow, where a reload that is due is done. */
+void server_opening(void);
+
+/* A connection was accepted: what is forked next is its session. */
+void server_accepted(void);
+
+/* The program listens. */
+void server_listening(void);
+
+#endif
