@@ -35,11 +35,12 @@ static bool pin(int slot)
 
 void descriptor_unpin(int slot)
 {
-    uint32_t count = atomic_load(&pins[slot]);
+    uint32_t left, count = atomic_load(&pins[slot]);
 
-    while (!atomic_compare_exchange_weak(&pins[slot], &count, count > 1 ? count - 1 : CLOSING))
-        continue;
-    if (count == 1) {
+    do {
+        left = count > 1 ? count - 1 : CLOSING;
+    } while (!atomic_compare_exchange_weak(&pins[slot], &count, left));
+    if (left == CLOSING) {
         descriptor_on_end(slot);
         atomic_store(&pins[slot], 0);
     }
@@ -60,10 +61,11 @@ int descriptor_pin(int fd)
 
 int descriptor_attach(int fd, int slot)
 {
-    int known = atomic_load(&highest);
+    int higher, known = atomic_load(&highest);
 
-    while (known < fd && !atomic_compare_exchange_weak(&highest, &known, fd))
-        continue;
+    do {
+        higher = known > fd ? known : fd;
+    } while (!atomic_compare_exchange_weak(&highest, &known, higher));
     return atomic_exchange(&descriptor_slots[fd], (uint16_t)(slot + 1)) - 1;
 }
 

@@ -16,6 +16,8 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdarg.h>
+#include <stdint.h>
+#include <stdlib.h>
 #include <sys/sendfile.h>
 #include <unistd.h>
 
@@ -296,8 +298,24 @@ EXPORT int dup3(int fd, int target, int flags)
 
 static void before_fcntl(int fd, int command, const void *argument)
 {
-    if (command == F_SETFL && ((intptr_t)argument & O_DIRECT) != 0)
-        stream_let_go(fd);
+    off64_t unused;
+
+    switch (command) {
+    case F_SETFL:
+        if (((intptr_t)argument & O_DIRECT) != 0)
+            stream_let_go(fd);
+        break;
+    case F_GETLK:
+    case F_SETLK:
+    case F_SETLKW:
+    case F_OFD_GETLK:
+    case F_OFD_SETLK:
+    case F_OFD_SETLKW: /* a lock may be meant from the kernel's offset on: have it put right */
+        (void)stream_seek(fd, 0, SEEK_CUR, &unused);
+        break;
+    default:
+        break;
+    }
 }
 
 static int after_fcntl(int fd, int command, int result)
@@ -362,6 +380,139 @@ EXPORT DIR *fdopendir(int fd)
     stream_let_go(fd);
     return libc_next(fdopendir)(fd);
 }
+
+/* ---- handing descriptors to another program, past fork(2) and its handlers ---- */
+
+static void let_go_all(void)
+{
+    stream_let_go_range(0, UINT_MAX);
+}
+
+EXPORT int execve(const char *path, char *const arguments[], char *const environment[])
+{
+    let_go_all();
+    return libc_next(execve)(path, arguments, environment);
+}
+
+EXPORT int execv(const char *path, char *const arguments[])
+{
+    let_go_all();
+    return libc_next(execv)(path, arguments);
+}
+
+EXPORT int execvp(const char *file, char *const arguments[])
+{
+    let_go_all();
+    return libc_next(execvp)(file, arguments);
+}
+
+EXPORT int execvpe(const char *file, char *const arguments[], char *const environment[])
+{
+    let_go_all();
+    return libc_next(execvpe)(file, arguments, environment);
+}
+
+EXPORT int fexecve(int fd, char *const arguments[], char *const environment[])
+{
+    let_go_all();
+    return libc_next(fexecve)(fd, arguments, environment);
+}
+
+/*
+ * Declare `arguments`, and `rest`, which stands behind the NULL that ends them. libc's own execl()
+ * reaches execve() inside of libc, where the library does not see it.
+ */
+#define TAKE_ARGUMENTS(arguments, rest, first)                                                     \
+    size_t count = 1;                                                                              \
+    va_list rest;                                                                                  \
+    for (va_start(rest, first); va_arg(rest, char *) != NULL;)                                     \
+        count++;                                                                                   \
+    va_end(rest);                                                                                  \
+    char *arguments[count + 1];                                                                    \
+    arguments[0] = (char *)(uintptr_t)(first);                                                     \
+    va_start(rest, first);                                                                         \
+    for (size_t i = 1; i <= count; i++)                                                            \
+        arguments[i] = va_arg(rest, char *);
+
+EXPORT int execl(const char *path, const char *first, ...)
+{
+    TAKE_ARGUMENTS(arguments, rest, first)
+    va_end(rest);
+    return execv(path, arguments);
+}
+
+EXPORT int execlp(const char *file, const char *first, ...)
+{
+    TAKE_ARGUMENTS(arguments, rest, first)
+    va_end(rest);
+    return execvp(file, arguments);
+}
+
+EXPORT int execle(const char *path, const char *first, ...)
+{
+    TAKE_ARGUMENTS(arguments, rest, first)
+    char *const *environment = va_arg(rest, char *const *);
+    va_end(rest);
+    return execve(path, arguments, environment);
+}
+
+EXPORT int posix_spawn(pid_t *restrict pid, const char *restrict path,
+                       const posix_spawn_file_actions_t *actions,
+                       const posix_spawnattr_t *restrict attributes, char *const arguments[],
+                       char *const environment[])
+{
+    let_go_all();
+    return libc_next(posix_spawn)(pid, path, actions, attributes, arguments, environment);
+}
+
+EXPORT int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
+                        const posix_spawnattr_t *attributes, char *const arguments[],
+                        char *const environment[])
+{
+    let_go_all();
+    return libc_next(posix_spawnp)(pid, file, actions, attributes, arguments, environment);
+}
+
+EXPORT int system(const char *command)
+{
+    let_go_all();
+    return libc_next(system)(command);
+}
+
+EXPORT FILE *popen(const char *command, const char *mode)
+{
+    let_go_all();
+    return libc_next(popen)(command, mode);
+}
+
+/*
+ * The child runs in this memory and on this stack, so no frame of ours may lie between the caller
+ * and libc's vfork(): it is jumped to. On other architectures vfork(2) is not wrapped.
+ */
+#if defined __x86_64__ || defined __aarch64__
+__attribute__((used)) static libc_vfork_function *before_vfork(void)
+{
+    let_go_all();
+    return libc_next(vfork);
+}
+
+#if defined __x86_64__
+__asm__(".text\n.globl vfork\n.type vfork, @function\n"
+        "vfork: .cfi_startproc\n"
+        "endbr64\nsubq $8, %rsp\n.cfi_adjust_cfa_offset 8\n"
+        "call before_vfork\n"
+        "addq $8, %rsp\n.cfi_adjust_cfa_offset -8\njmp *%rax\n"
+        ".cfi_endproc\n.size vfork, . - vfork\n");
+#else
+__asm__(".text\n.globl vfork\n.type vfork, %function\n"
+        "vfork: .cfi_startproc\n"
+        "hint #34\nstp x29, x30, [sp, #-16]!\n.cfi_adjust_cfa_offset 16\n"
+        "bl before_vfork\n"
+        "ldp x29, x30, [sp], #16\n.cfi_adjust_cfa_offset -16\n"
+        "mov x16, x0\nbr x16\n"
+        ".cfi_endproc\n.size vfork, . - vfork\n");
+#endif
+#endif
 
 /* ---- what tells master and sessions apart ---- */
 

@@ -52,6 +52,20 @@
       (int in, off64_t *in_offset, int out, off64_t *out_offset, size_t count, unsigned flags))    \
     X(ssize_t, splice,                                                                             \
       (int in, off64_t *in_offset, int out, off64_t *out_offset, size_t count, unsigned flags))    \
+    X(int, execve, (const char *path, char *const arguments[], char *const environment[]))         \
+    X(int, execv, (const char *path, char *const arguments[]))                                     \
+    X(int, execvp, (const char *file, char *const arguments[]))                                    \
+    X(int, execvpe, (const char *file, char *const arguments[], char *const environment[]))        \
+    X(int, fexecve, (int fd, char *const arguments[], char *const environment[]))                  \
+    X(int, posix_spawn,                                                                            \
+      (pid_t * pid, const char *path, const posix_spawn_file_actions_t *actions,                   \
+       const posix_spawnattr_t *attributes, char *const arguments[], char *const environment[]))   \
+    X(int, posix_spawnp,                                                                           \
+      (pid_t * pid, const char *file, const posix_spawn_file_actions_t *actions,                   \
+       const posix_spawnattr_t *attributes, char *const arguments[], char *const environment[]))   \
+    X(int, system, (const char *command))                                                          \
+    X(FILE *, popen, (const char *command, const char *mode))                                      \
+    X(pid_t, vfork, (void))                                                                        \
     X(FILE *, fdopen, (int fd, const char *mode))                                                  \
     X(DIR *, fdopendir, (int fd))                                                                  \
     X(int, accept, (int fd, struct sockaddr *address, socklen_t *length))                          \

@@ -2,11 +2,11 @@
 
 #include <sys/mman.h>
 
-bool mapping_map(struct mapping *mapping, int fd, off64_t start, size_t length, bool populate)
+bool mapping_map(struct mapping *mapping, int fd, off64_t start, size_t length)
 {
-    /* MAP_SHARED: a file system whose read() goes past the page cache refuses it, and should */
-    int flags = MAP_SHARED | (populate ? MAP_POPULATE : 0);
-    void *memory = mmap64(NULL, length, PROT_READ, flags, fd, start);
+    /* MAP_SHARED: a file system whose read() goes past the page cache refuses it, and should. Not
+     * MAP_POPULATE: faults taken as they come, 16 pages each, cost less (docs/design.md). */
+    void *memory = mmap64(NULL, length, PROT_READ, MAP_SHARED, fd, start);
 
     *mapping = (struct mapping){.memory = NULL};
     if (memory == MAP_FAILED)

@@ -17,11 +17,10 @@ struct mapping {
 /*
  * Map `length` bytes of a file from `start` on, shared and read-only, so that what is seen is the
  * page cache that read() would copy from.
- * @param start     bytes, a multiple of the page size
- * @param populate  have the pages present when it returns
+ * @param start  bytes, a multiple of the page size
  * @return false: refused by the kernel, `mapping` is empty, errno as of mmap(2)
  */
-bool mapping_map(struct mapping *mapping, int fd, off64_t start, size_t length, bool populate);
+bool mapping_map(struct mapping *mapping, int fd, off64_t start, size_t length);
 
 /* Unmap, if anything is mapped. Async-signal-safe. Keeps errno. */
 void mapping_unmap(struct mapping *mapping);

@@ -76,7 +76,7 @@ static bool is_question(int count, char **arguments)
 /* Started for one connection, which is its standard input. */
 static bool started_by_inetd(void)
 {
-    struct sockaddr_storage peer;
+    struct sockaddr_storage peer = {.ss_family = AF_UNSPEC};
     socklen_t length = sizeof peer;
 
     return getpeername(STDIN_FILENO, (struct sockaddr *)&peer, &length) == 0 &&
@@ -201,8 +201,8 @@ static void begin(void)
     if (role != SESSION) {
         role = STARTING;
         if (!status_share(in_force.status_path))
-            log_line("TransferMMapStatusFile %s: %s; it has to be in a directory that not everyone "
-                     "may write to",
+            log_line("TransferMMapStatusFile %s: %s; it has to be a new file, in a directory that "
+                     "not everyone may write to",
                      in_force.status_path, strerror(errno));
         signals_stand_before(SIGHUP, on_hangup);
     }

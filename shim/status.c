@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define NAME "xfermmap"
+
 struct counters {
     struct status_header header;
     _Atomic uint64_t values[STATUS_COUNTER_COUNT];
@@ -30,6 +32,18 @@ static const struct trouble {
     {STATUS_FULL, "more files open at once than the library follows; these are served by read()"},
 };
 
+static bool is_status_file(const char *path)
+{
+    struct status_header header = {.version = 0};
+    int fd = libc_next(open)(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+
+    if (fd == -1)
+        return false;
+    bool whole = libc_next(read)(fd, &header, sizeof header) == sizeof header;
+    (void)libc_next(close)(fd);
+    return whole && memcmp(header.name, NAME, sizeof header.name) == 0;
+}
+
 /* @return descriptor, -1: errno */
 static int create_file(const char *path)
 {
@@ -38,7 +52,8 @@ static int create_file(const char *path)
         return -1;
     }
     /* A former server's file goes: its sessions may still count in there. */
-    (void)unlink(path);
+    if (is_status_file(path))
+        (void)unlink(path);
     int fd = libc_next(open)(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
     if (fd != -1 && (fchmod(fd, 0644) == -1 || ftruncate(fd, sizeof of_this_process) == -1)) {
         (void)libc_next(close)(fd);
@@ -56,7 +71,7 @@ bool status_share(const char *path)
         mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | anonymous, fd, 0);
 
     if (shared != MAP_FAILED) {
-        memcpy(shared->header.name, "xfermmap", STATUS_NAME_BYTES);
+        memcpy(shared->header.name, NAME, sizeof shared->header.name);
         shared->header.version = STATUS_VERSION;
         shared->header.counters = STATUS_COUNTER_COUNT;
         counters = shared;

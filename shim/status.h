@@ -27,20 +27,21 @@ enum status_counter {
         STATUS_COUNTER_COUNT
 };
 
-enum { STATUS_VERSION = 1, STATUS_NAME_BYTES = 8 };
+enum { STATUS_VERSION = 1 };
 
 /* The status file: this header, then a 64-bit number for each counter, in the order above. */
 struct status_header {
-    char name[STATUS_NAME_BYTES]; /* "xfermmap" */
-    uint32_t version;             /* STATUS_VERSION */
-    uint32_t counters;            /* how many follow */
+    char name[8];      /* "xfermmap" */
+    uint32_t version;  /* STATUS_VERSION */
+    uint32_t counters; /* how many follow */
 };
 
 /*
  * Share the counters with all processes forked from now on; until then each counts for itself.
  * @param path  status file to make anew, mode 0644, in a directory that not everyone may write to;
  *              NULL: none, they are shared in memory only
- * @return false: the file can't be made, errno; they are shared in memory only
+ * @return false: the file can't be made, they are shared in memory only. errno: EEXIST, something
+ *         else than a former status file is there; EPERM, the directory; or as of open(2)
  */
 bool status_share(const char *path);
 

@@ -24,9 +24,8 @@ enum {
     LET_GO = -2       /* the kernel has it for good */
 };
 
-/* Windows start small, so that whoever looks only at a file's head does not wait for megabytes. */
-#define FIRST_WINDOW   ((size_t)256 << 10)
-#define LARGEST_WINDOW ((size_t)4 << 20)
+/* How much of a file a session has mapped at a time, bytes. */
+#define WINDOW ((size_t)4 << 20)
 
 struct stream {
     _Atomic off64_t offset; /* where the next read starts, bytes; or one of the above */
@@ -36,7 +35,6 @@ struct stream {
     atomic_flag busy;
     struct preload *listed; /* the whole file in memory, or NULL */
     struct mapping window;
-    size_t reach; /* length of the next window, bytes */
     off64_t size; /* of the file, as last seen, bytes */
     off64_t next; /* where a sequential reader reads next, bytes */
 };
@@ -68,6 +66,12 @@ void stream_policy(bool serve, off64_t size)
 }
 
 /* ---- beginning and end ---- */
+
+/* stdin, stdout and stderr are there from the start, and read inside of libc, past the library. */
+static bool is_standard(int fd)
+{
+    return fd <= STDERR_FILENO;
+}
 
 static bool flags_allow(int flags)
 {
@@ -108,7 +112,6 @@ static void begin(int fd, const struct stat64 *status, struct preload *listed)
     struct stream *stream = &streams[slot];
     stream->kernel_offset = 0;
     stream->listed = listed;
-    stream->reach = FIRST_WINDOW;
     stream->size = status->st_size;
     stream->next = 0;
     atomic_store(&stream->offset, 0);
@@ -124,8 +127,9 @@ void stream_opened(int fd, int flags)
     struct stat64 status;
     int saved = errno;
 
-    if (!atomic_load_explicit(&serving, memory_order_relaxed) || !flags_allow(flags) ||
-        fstat64(fd, &status) == -1 || !S_ISREG(status.st_mode) || status.st_size == 0) {
+    if (!atomic_load_explicit(&serving, memory_order_relaxed) || is_standard(fd) ||
+        !flags_allow(flags) || fstat64(fd, &status) == -1 || !S_ISREG(status.st_mode) ||
+        status.st_size == 0) {
         errno = saved;
         return;
     }
@@ -225,7 +229,7 @@ bool stream_duplicated(int fd, int duplicate)
 
     if (slot == NO_SLOT)
         return false;
-    if ((unsigned)duplicate >= DESCRIPTOR_LIMIT) {
+    if (is_standard(duplicate) || duplicate >= DESCRIPTOR_LIMIT) {
         descriptor_unpin(slot);
         stream_let_go(fd);
         return false;
@@ -326,10 +330,7 @@ static bool worth_mapping(struct stream *stream, off64_t offset, ssize_t length)
     bool sequential = offset == stream->next;
 
     stream->next = offset + length;
-    if (sequential || place(stream, offset, &available) != NULL)
-        return true;
-    stream->reach = FIRST_WINDOW;
-    return false;
+    return sequential || place(stream, offset, &available) != NULL;
 }
 
 /* Move the window so that it starts at `offset`'s page. */
@@ -338,10 +339,10 @@ static bool move_window(struct stream *stream, int slot, int fd, off64_t offset)
     off64_t page = sysconf(_SC_PAGESIZE);
     off64_t start = offset - offset % page;
     off64_t rest = stream->size - start;
-    size_t length = rest < (off64_t)stream->reach ? (size_t)rest : stream->reach;
+    size_t length = rest < (off64_t)WINDOW ? (size_t)rest : WINDOW;
 
     mapping_unmap(&stream->window);
-    if (!mapping_map(&stream->window, fd, start, length, true)) {
+    if (!mapping_map(&stream->window, fd, start, length)) {
         status_add(STATUS_REFUSED, 1);
         return false;
     }
@@ -349,8 +350,6 @@ static bool move_window(struct stream *stream, int slot, int fd, off64_t offset)
         mapping_unmap(&stream->window);
         return false;
     }
-    if (stream->reach < LARGEST_WINDOW)
-        stream->reach *= 2;
     return true;
 }
 
@@ -414,8 +413,11 @@ static enum outcome read_from_memory(struct stream *stream, int slot, const stru
                                      off64_t at, ssize_t *result)
 {
     bool moves = at == STREAM_OFFSET;
-    off64_t offset = moves ? atomic_load(&stream->offset) : at;
+    off64_t stands = atomic_load(&stream->offset);
+    off64_t offset = moves ? stands : at;
 
+    if (stands == LET_GO)
+        return NO_MORE;
     if (offset < 0)
         return NOT_NOW;
     ssize_t length = readable(stream, slot, request, offset);
@@ -488,7 +490,7 @@ bool stream_read(int fd, const struct iovec *parts, int count, off64_t offset, s
         errno = saved;
     if (outcome == NOT_NOW && offset == STREAM_OFFSET)
         answered = read_by_kernel(slot, &request, result);
-    if (!answered && (outcome == NO_MORE || atomic_load(&streams[slot].offset) == LET_GO))
+    if (!answered && outcome == NO_MORE)
         stream_let_go(fd);
     descriptor_unpin(slot);
     return answered;
