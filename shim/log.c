@@ -1,5 +1,6 @@
 #include "log.h"
 
+#include "critical.h"
 #include "libc.h"
 
 #include <errno.h>
@@ -9,6 +10,7 @@
 #include <stdarg.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <syslog.h>
 #include <time.h>
@@ -18,6 +20,7 @@ enum { LINE_MAX_BYTES = 8192 };
 
 static enum log_target log_target = LOG_TO_SYSLOG;
 static char log_path[PATH_MAX];
+static uid_t writer;
 static bool echo;
 
 void log_to(enum log_target target, const char *path)
@@ -26,6 +29,11 @@ void log_to(enum log_target target, const char *path)
     log_path[0] = '\0';
     if (path != NULL)
         (void)snprintf(log_path, sizeof log_path, "%s", path);
+}
+
+void log_as(uid_t user)
+{
+    writer = user;
 }
 
 void log_echo(bool on)
@@ -60,17 +68,44 @@ bool log_directory_safe(const char *path)
     return stat(dirname(copy), &directory) == 0 && !(directory.st_mode & S_IWOTH);
 }
 
+/* For this thread alone, and so past libc, whose seteuid(3) is for all threads. */
+static void become(uid_t user)
+{
+#ifdef SYS_setresuid32
+    (void)syscall(SYS_setresuid32, -1, user, -1);
+#else
+    (void)syscall(SYS_setresuid, -1, user, -1);
+#endif
+}
+
+/* @return descriptor, -1: refused */
+static int open_file(const char *path)
+{
+    const int flags =
+        O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+    struct critical section =
+        critical_enter(); /* no handler of the server's runs with its rights */
+    uid_t server = geteuid();
+    int fd = -1;
+
+    if (server != writer)
+        become(writer);
+    if (log_directory_safe(path))
+        fd = libc_next(open)(path, flags, 0640);
+    if (server != writer)
+        become(server);
+    critical_leave(&section);
+    return fd;
+}
+
 /* @return false: the file can't be opened */
 static bool write_to_file(const char *path, const char *message)
 {
     char line[LINE_MAX_BYTES], host[HOST_NAME_MAX + 1] = "localhost", date[32];
     struct timespec now;
     struct tm local;
+    int fd = open_file(path);
 
-    if (!log_directory_safe(path))
-        return false;
-    int fd = libc_next(open)(
-        path, O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY, 0640);
     if (fd == -1)
         return false;
     (void)clock_gettime(CLOCK_REALTIME, &now);

@@ -8,6 +8,7 @@
 #define LOG_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 enum log_target { LOG_TO_SYSLOG, LOG_TO_FILE, LOG_TO_NOWHERE };
 
@@ -17,15 +18,19 @@ enum log_target { LOG_TO_SYSLOG, LOG_TO_FILE, LOG_TO_NOWHERE };
 void log_to(enum log_target target, const char *path);
 
 /*
+ * Write the file as this effective user, whom the server started as and will often not be.
+ */
+void log_as(uid_t user);
+
+/*
  * Whether lines also go to standard error: while the server starts, that is where an administrator
  * looks. Has no effect where standard error is a socket (inetd hands the client's to the server).
  */
 void log_echo(bool on);
 
 /*
- * Write one line; printf(3)'s format, no newline. What can't go to the file, for the server has
- * given up the rights for it, goes to syslog. Failure to write is not reported anywhere.
- * Keeps errno. Not async-signal-safe.
+ * Write one line; printf(3)'s format, no newline. What can't go to the file goes to syslog. Failure
+ * to write is not reported anywhere. Keeps errno. Not async-signal-safe.
  */
 void log_line(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

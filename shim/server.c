@@ -155,10 +155,8 @@ void server_accepted(void)
 
 void server_listening(void)
 {
-    if (role != STARTING)
-        return;
-    role = MASTER;
-    announce();
+    if (role == STARTING)
+        role = MASTER;
 }
 
 /* Only noted here: the reload is for the main flow. */
@@ -221,6 +219,7 @@ __attribute__((constructor)) static void start(int count, char **arguments)
     (void)snprintf(config_path, sizeof config_path, "%s",
                    path != NULL ? path : SYSCONFDIR "/proftpd/preload.conf");
     started_as = geteuid();
+    log_as(started_as);
     if (started_by_inetd())
         role = SESSION;
     log_echo(true);
@@ -230,5 +229,7 @@ __attribute__((constructor)) static void start(int count, char **arguments)
     else
         role = BYSTANDER;
     log_echo(false);
+    if (role == STARTING)
+        announce();
     errno = saved;
 }

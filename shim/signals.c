@@ -84,6 +84,19 @@ void signals_stand_before(int number, signals_hook *hook)
     critical_leave(&section);
 }
 
+/* What the kernel would tell of the action that the program asked for, were it the program's. */
+static struct sigaction as_told(int number, const struct sigaction *asked)
+{
+    const int own = SA_SIGINFO | (int)SA_RESETHAND;
+    struct sigaction told = *asked;
+
+    if (libc_next(sigaction)(number, NULL, &told) == 0) {
+        told.sa_sigaction = asked->sa_sigaction;
+        told.sa_flags = (told.sa_flags & ~own) | (asked->sa_flags & own);
+    }
+    return told;
+}
+
 int signals_action(int number, const struct sigaction *action, struct sigaction *former)
 {
     struct stand *stand = stand_of(number);
@@ -99,7 +112,7 @@ int signals_action(int number, const struct sigaction *action, struct sigaction 
         ours = with_arrive(number, action);
         result = libc_next(sigaction)(number, &ours, NULL);
         if (result == 0)
-            stand->program = *action;
+            stand->program = as_told(number, action);
     }
     critical_leave(&section);
     if (result == 0 && former != NULL)
