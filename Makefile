@@ -36,7 +36,7 @@ build/%.o: shim/%.c Makefile
 	@$(CC) $(BASE) $(WARNINGS) $(HARDENING) $(CFLAGS) $(CPPFLAGS) -MMD -MP -c -o $@ $<
 
 -include $(objects:.o=.d)
--include tests/tests.mk
+include tests/tests.mk tests/unit/unit.mk
 
 # The packages come first, and the compiler is one of them: so each of these calls make again.
 

@@ -311,11 +311,15 @@ static size_t split(struct parser *parser, char *text, char **words)
 {
     size_t count = 0;
 
-    while (count < MAX_WORDS) {
+    for (;;) {
         while (isspace((unsigned char)*text))
             text++;
         if (*text == '\0' || *text == '#')
             return count;
+        if (count == MAX_WORDS) {
+            error(parser, "more than %d words, use several lines", MAX_WORDS);
+            return count;
+        }
         bool quoted = *text == '"';
         char *to = text += quoted;
         words[count++] = to;
@@ -328,8 +332,6 @@ static size_t split(struct parser *parser, char *text, char **words)
         text += *text != '\0';
         *to = '\0';
     }
-    error(parser, "more than %d words, use several lines", MAX_WORDS);
-    return count;
 }
 
 static void take_section(struct parser *parser, char *text)

@@ -59,14 +59,14 @@ int descriptor_pin(int fd)
     return NO_SLOT;
 }
 
-int descriptor_attach(int fd, int slot)
+void descriptor_attach(int fd, int slot)
 {
     int higher, known = atomic_load(&highest);
 
     do {
         higher = known > fd ? known : fd;
     } while (!atomic_compare_exchange_weak(&highest, &known, higher));
-    return atomic_exchange(&descriptor_slots[fd], (uint16_t)(slot + 1)) - 1;
+    atomic_store(&descriptor_slots[fd], (uint16_t)(slot + 1));
 }
 
 bool descriptor_detach(int fd, int slot)

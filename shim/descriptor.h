@@ -40,11 +40,8 @@ void descriptor_on_end(int slot);
 /* Whether `fd` stands for this stream (still). */
 bool descriptor_is(int fd, int slot);
 
-/*
- * Make `fd`, below DESCRIPTOR_LIMIT, stand for a stream; the caller's pin becomes the table's.
- * @return the slot it stood for before, whose pin is the caller's now; or NO_SLOT
- */
-int descriptor_attach(int fd, int slot);
+/* Make `fd`, which has none, stand for a stream. The caller's pin becomes the table's. */
+void descriptor_attach(int fd, int slot);
 
 /* Make `fd` stand for nothing. @return true: it stood for this stream; the pin is the caller's */
 bool descriptor_detach(int fd, int slot);

@@ -3,6 +3,7 @@
 #include "critical.h"
 #include "libc.h"
 
+#include <ucontext.h>
 #include <unistd.h>
 
 struct stand {
@@ -29,6 +30,22 @@ static void leave_to_kernel(int number, const siginfo_t *info)
         (void)raise(number);
 }
 
+/*
+ * The mask that the program's handler would have run with. The library's runs with all blocked: the
+ * kernel may start the handler of another pending signal on top of it, before its first
+ * instruction.
+ */
+static void set_mask_of_handler(int number, const struct sigaction *program,
+                                const ucontext_t *interrupted)
+{
+    sigset_t mask;
+
+    (void)sigorset(&mask, &interrupted->uc_sigmask, &program->sa_mask);
+    if (!(program->sa_flags & SA_NODEFER))
+        sigaddset(&mask, number);
+    (void)libc_next(pthread_sigmask)(SIG_SETMASK, &mask, NULL);
+}
+
 void signals_forward(int number, siginfo_t *info, void *context)
 {
     struct stand *stand = &stands[number];
@@ -39,6 +56,7 @@ void signals_forward(int number, siginfo_t *info, void *context)
         stand->program.sa_handler = SIG_DFL;
     critical_leave(&section);
 
+    set_mask_of_handler(number, &program, context);
     bool fault = info->si_code > 0; /* a fault can't be ignored: sigaction(2) */
     if (program.sa_handler == SIG_DFL || (program.sa_handler == SIG_IGN && fault))
         leave_to_kernel(number, info);
@@ -57,7 +75,7 @@ static void arrive(int number, siginfo_t *info, void *context)
 }
 
 /*
- * The kernel keeps to the program's mask and flags; only the handler is the library's. SIGHUP is of
+ * The kernel keeps to the program's flags; the handler is the library's. SIGHUP is of
  * interest only where the program handles it; else it stays as it is, for what is exec'ed, too.
  */
 static struct sigaction with_arrive(int number, const struct sigaction *program)
@@ -67,6 +85,7 @@ static struct sigaction with_arrive(int number, const struct sigaction *program)
     if (number == SIGHUP && (action.sa_handler == SIG_DFL || action.sa_handler == SIG_IGN))
         return action;
     action.sa_sigaction = arrive;
+    sigfillset(&action.sa_mask);
     action.sa_flags = (action.sa_flags | SA_SIGINFO) & ~(int)SA_RESETHAND;
     return action;
 }
@@ -92,6 +111,9 @@ static struct sigaction as_told(int number, const struct sigaction *asked)
 
     if (libc_next(sigaction)(number, NULL, &told) == 0) {
         told.sa_sigaction = asked->sa_sigaction;
+        told.sa_mask = asked->sa_mask;
+        sigdelset(&told.sa_mask, SIGKILL);
+        sigdelset(&told.sa_mask, SIGSTOP);
         told.sa_flags = (told.sa_flags & ~own) | (asked->sa_flags & own);
     }
     return told;

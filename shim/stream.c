@@ -27,6 +27,19 @@ enum {
 /* How much of a file a session has mapped at a time, bytes. */
 #define WINDOW ((size_t)4 << 20)
 
+/* What one call reads at most, bytes: read(2). */
+#define MOST_BYTES ((size_t)0x7ffff000)
+
+/* The kernel refuses a buffer that reaches beyond, whether or not it would write there. Where an
+ * architecture has more, buffers there are left to it. */
+#if defined __x86_64__
+#define USER_SPACE ((uintptr_t)1 << 47)
+#elif UINTPTR_MAX > UINT32_MAX
+#define USER_SPACE ((uintptr_t)1 << 52)
+#else
+#define USER_SPACE UINTPTR_MAX
+#endif
+
 struct stream {
     _Atomic off64_t offset; /* where the next read starts, bytes; or one of the above */
     off64_t kernel_offset;  /* the lagging one; in critical sections only */
@@ -117,9 +130,7 @@ static void begin(int fd, const struct stat64 *status, struct preload *listed)
     atomic_store(&stream->offset, 0);
     status_add(listed != NULL ? STATUS_LISTED : STATUS_MAPPED, 1);
 
-    int stale = descriptor_attach(fd, slot);
-    if (stale != NO_SLOT) /* its close was not seen: a system call made directly */
-        descriptor_unpin(stale);
+    descriptor_attach(fd, slot);
 }
 
 void stream_opened(int fd, int flags)
@@ -127,6 +138,7 @@ void stream_opened(int fd, int flags)
     struct stat64 status;
     int saved = errno;
 
+    stream_closing(fd); /* should its close have gone past the library: a direct system call */
     if (!atomic_load_explicit(&serving, memory_order_relaxed) || is_standard(fd) ||
         !flags_allow(flags) || fstat64(fd, &status) == -1 || !S_ISREG(status.st_mode) ||
         status.st_size == 0) {
@@ -227,6 +239,7 @@ bool stream_duplicated(int fd, int duplicate)
 {
     int slot = descriptor_pin(fd);
 
+    stream_closing(duplicate); /* as in stream_opened() */
     if (slot == NO_SLOT)
         return false;
     if (is_standard(duplicate) || duplicate >= DESCRIPTOR_LIMIT) {
@@ -234,9 +247,7 @@ bool stream_duplicated(int fd, int duplicate)
         stream_let_go(fd);
         return false;
     }
-    int stale = descriptor_attach(duplicate, slot);
-    if (stale != NO_SLOT)
-        descriptor_unpin(stale);
+    descriptor_attach(duplicate, slot);
     return true;
 }
 
@@ -416,7 +427,7 @@ static enum outcome read_from_memory(struct stream *stream, int slot, const stru
     off64_t stands = atomic_load(&stream->offset);
     off64_t offset = moves ? stands : at;
 
-    if (stands == LET_GO)
+    if (stands == LET_GO || offset > INT64_MAX - (off64_t)request->length)
         return NO_MORE;
     if (offset < 0)
         return NOT_NOW;
@@ -442,31 +453,37 @@ static enum outcome read_from_memory(struct stream *stream, int slot, const stru
     return SERVED;
 }
 
-/* @return false: a request that the kernel is to judge: odd, empty, huge, or not readable */
-static bool take_parts(struct request *request)
+/* Look the request over. NO_MORE: it is so odd that only the kernel knows what to say of it. */
+static enum outcome take_parts(struct request *request)
 {
     request->length = 0;
     if (request->count < 1 || request->count > MAX_PARTS ||
         !guard_copy(request->copies, request->parts,
                     (size_t)request->count * sizeof *request->parts))
-        return false;
+        return NO_MORE;
     for (int i = 0; i < request->count; i++) {
-        if (request->copies[i].iov_len > INT_MAX - request->length)
-            return false;
-        request->length += request->copies[i].iov_len;
+        const struct iovec *part = &request->copies[i];
+        if (part->iov_len > MOST_BYTES - request->length ||
+            (uintptr_t)part->iov_base > USER_SPACE - part->iov_len)
+            return NO_MORE;
+        request->length += part->iov_len;
     }
-    return request->length > 0;
+    return request->length > 0 ? SERVED : NOT_NOW;
 }
 
 static enum outcome try_memory(int slot, struct request *request, off64_t offset, ssize_t *result)
 {
     struct stream *stream = &streams[slot];
-    enum outcome outcome = NOT_NOW;
 
-    if (guard_ready() && take_parts(request) && !atomic_flag_test_and_set(&stream->busy)) {
-        outcome = read_from_memory(stream, slot, request, offset, result);
-        atomic_flag_clear(&stream->busy);
-    }
+    if (!guard_ready())
+        return NOT_NOW;
+    enum outcome outcome = take_parts(request);
+    if (outcome != SERVED)
+        return outcome;
+    if (atomic_flag_test_and_set(&stream->busy))
+        return NOT_NOW;
+    outcome = read_from_memory(stream, slot, request, offset, result);
+    atomic_flag_clear(&stream->busy);
     return outcome;
 }
 

@@ -1,0 +1,196 @@
+#!/usr/bin/env bats
+# Files that shrink while they are sent, and a disk that fails: the client gets what a server without the library would
+# have sent, and the server goes on.
+#
+# The client reads nothing until the file is truncated. What is in flight by then is less than 8 MiB, for that much does
+# not fit into the sockets: so whatever is cut off beyond that was not read before.
+
+bats_require_minimum_version 1.5.0
+set -o pipefail
+
+size=$((16 << 20))
+ways=(plain opened listed)
+
+setup_file() {
+    [[ -x "$BATS_TEST_DIRNAME/../build/faultfs" ]] || { echo 'build/faultfs is missing: run make check' >&2; return 1; }
+}
+
+setup() {
+    source "$BATS_TEST_DIRNAME/observe.bash"
+    server_create 'UseSendfile off'
+    # No zeros: where a read ends with one, the library asks for the file's size, and no fault is left to count.
+    head -c "$size" /dev/urandom | LC_ALL=C tr '\0' x >"$server/original"
+}
+
+teardown() {
+    broken_unmount
+    server_remove
+}
+
+# Start the server for one of $ways to serve the file $2.
+start() {
+    directives 'TransferMMapEngine on' 'TransferMMapMinSize 1'
+    [[ $1 != listed ]] || echo "TransferMMapFile $server/files/$2" >>"$server/preload.conf"
+    if [[ $1 == plain ]]; then server_start plain; else server_start preloaded; fi
+}
+
+# Truncate to $1 bytes under a download, in each of $ways; what then comes is left in $server/WAY.received and
+# WAY.replies. Session and master have to survive, and to serve what is there now.
+truncate_under_download() {
+    local way
+    for way in "${ways[@]}"; do
+        cp "$server/original" "$server/files/cut"
+        start "$way" cut
+        session_login
+        session_download cut
+        truncate -s "$1" "$server/files/cut"
+        session_finish
+        keep_received "$way"
+
+        session_say NOOP
+        [[ $reply == 200* ]]
+        head -c 100000 "$server/original" >"$server/files/cut"
+        session_download cut
+        session_finish
+        cmp "$server/files/cut" "$server/received"
+        session_end
+        ftp_get cut | cmp "$server/files/cut" -
+        [[ $way == plain ]] || served "$way"
+        server_stop
+    done
+}
+
+keep_received() {
+    mv "$server/received" "$server/$1.received"
+    mv "$server/replies" "$server/$1.replies"
+    cat "$server/$1.replies"
+}
+
+# The comparison is worth something only if the library had to do with it.
+served() {
+    [[ $(counter BYTES) -gt 0 ]]
+    if [[ $1 == listed ]]; then [[ $(counter LISTED) -ge 1 ]]; else [[ $(counter MAPPED) -ge 1 ]]; fi
+}
+
+all_ways_alike() {
+    local way
+    for way in "${ways[@]}"; do
+        cmp "$server/plain.received" "$server/$way.received"
+        cmp "$server/plain.replies" "$server/$way.replies"
+    done
+}
+
+is_head_of_original() {
+    cmp -n "$(stat -c %s "$1")" "$1" "$server/original"
+}
+
+@test "truncated to a page boundary under a download" {
+    local length=$(((12 << 20) + 4096))
+    truncate_under_download "$length"
+    all_ways_alike
+    [[ $(stat -c %s "$server/plain.received") -eq $length ]]
+    is_head_of_original "$server/plain.received"
+    [[ $(counter FAULTS) -eq 1 ]]
+}
+
+@test "truncated to the middle of a page under a download" {
+    local length=$(((12 << 20) + 4096 + 1234))
+    truncate_under_download "$length"
+    all_ways_alike
+    [[ $(stat -c %s "$server/plain.received") -eq $length ]]
+    is_head_of_original "$server/plain.received"
+    [[ $(counter FAULTS) -eq 1 ]]
+}
+
+# No fault tells: to the end of this page, which is the end of a read, the mapping shows zeros.
+@test "truncated to the middle of the last page of a read" {
+    local length=$(((12 << 20) - 4096 + 1234))
+    truncate_under_download "$length"
+    all_ways_alike
+    [[ $(stat -c %s "$server/plain.received") -eq $length ]]
+    is_head_of_original "$server/plain.received"
+}
+
+# Here the time decides how much was sent already.
+@test "truncated to nothing under a download" {
+    truncate_under_download 0
+    local way
+    for way in "${ways[@]}"; do
+        cmp "$server/plain.replies" "$server/$way.replies"
+        is_head_of_original "$server/$way.received"
+        [[ $(stat -c %s "$server/$way.received") -lt $size ]]
+    done
+}
+
+@test "the log tells of truncation, once" {
+    cp "$server/original" "$server/files/cut"
+    start listed cut
+    local length
+    for length in 12000001 9000001; do
+        session_login
+        session_download cut
+        truncate -s "$length" "$server/files/cut"
+        session_finish
+        session_end
+    done
+    [[ $(counter FAULTS) -ge 1 ]]
+    ftp_get cut | cmp "$server/files/cut" -
+    [[ $(grep -c 'libxfermmap: a file shrank' "$server/preload.log") -eq 1 ]]
+}
+
+# ---- a broken disk ----
+
+broken_mount() {
+    [[ -r /dev/fuse && -w /dev/fuse ]] || skip '/dev/fuse is missing, or not for this user'
+    local options=()
+    [[ $EUID -ne 0 ]] || options=(-o allow_other) # the session is another user
+    mkdir -p "$server/files/disk"
+    "$project/build/faultfs" "$server/original" "$1" "$2" "$server/files/disk" "${options[@]}" 2>"$server/faultfs.log" 3>&- &
+    broken_disk=$!
+    server_await test -e "$server/files/disk/broken" || { cat "$server/faultfs.log" >&2; return 1; }
+}
+
+broken_unmount() {
+    [[ ${broken_disk:-} ]] || return 0
+    kill "$broken_disk" 2>/dev/null || true
+    wait "$broken_disk" || true
+    unset broken_disk
+}
+
+download_broken() {
+    local way
+    for way in "${ways[@]}"; do
+        broken_mount "$@"
+        start "$way" disk/broken
+        session_login
+        session_download disk/broken
+        session_finish
+        keep_received "$way"
+
+        session_say NOOP
+        [[ $reply == 200* ]]
+        cp "$server/original" "$server/files/sound"
+        session_download sound
+        session_finish
+        cmp "$server/original" "$server/received"
+        session_end
+        [[ $way == plain ]] || served "$way"
+        server_stop
+        broken_unmount
+    done
+}
+
+@test "a disk that fails in the middle of a file" {
+    local good=$(((12 << 20) + 3 * 4096))
+    download_broken $good 4096
+    all_ways_alike
+    is_head_of_original "$server/plain.received"
+    [[ $(stat -c %s "$server/plain.received") -lt $size ]]
+    [[ $(counter FAULTS) -eq 1 ]]
+}
+
+@test "a disk that fails at the start of a file" {
+    download_broken 0 $((1 << 20))
+    all_ways_alike
+    [[ $(stat -c %s "$server/plain.received") -eq 0 ]]
+}

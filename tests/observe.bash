@@ -1,0 +1,115 @@
+# What can be seen of a server and its sessions from outside, and a client that takes one step at a time. To be sourced
+# instead of server.bash; all of it acts on $server.
+
+source "${BASH_SOURCE[0]%/*}/server.bash"
+
+# Directives, each argument a line, with a log and a status file to look at.
+directives() {
+    printf '%s\n' "TransferMMapLog $server/preload.log" "TransferMMapStatusFile $server/status" "$@" \
+        >"$server/preload.conf"
+}
+
+# One of STATUS_COUNTERS, whose order status.h alone defines, after a header of 16 bytes.
+counter() {
+    local names index
+    mapfile -t names < <(sed -nE 's/^ *X\(([A-Z_]+), ".*/\1/p' "$project/shim/status.h")
+    for index in "${!names[@]}"; do
+        [[ ${names[index]} == "$1" ]] || continue
+        od -An -t u8 -j $((16 + 8 * index)) -N 8 "$server/status" | tr -d ' '
+        return 0
+    done
+    echo "there is no counter $1" >&2
+    return 1
+}
+
+# As in "2 1048576 0": two listed files were opened, 1 MiB came from memory, nothing of them from the kernel.
+listed_and_bytes() {
+    echo "$(counter LISTED) $(counter BYTES) $(counter BYTES_KERNEL)"
+}
+
+# Where in the memory of process $1 the served file $2 is mapped, be it deleted by now.
+addresses() {
+    awk -v path="$server/files/$2" 'index($0, path) { print $1 }' "/proc/$1/maps"
+}
+
+# To be denied with "run -1": more than 1 is an error.
+is_mapped() {
+    grep -qF "$server/files/$2" "/proc/$1/maps"
+}
+
+# The server shuts others out of its memory and its descriptors, prctl(PR_SET_DUMPABLE), be they the user who runs it.
+needs_insight() {
+    [[ $EUID -eq 0 ]] || skip 'only root can look into a server at work'
+}
+
+# Have the directive file read again, and wait until the master has said what came of it.
+reload() {
+    local verdicts
+    verdicts=$(count_verdicts)
+    kill -HUP "$(<"$server/pid")"
+    server_await has_verdicts $((verdicts + 1))
+    server_await server_is_up
+}
+
+has_verdicts() {
+    [[ $(count_verdicts) -ge $1 ]]
+}
+
+count_verdicts() {
+    grep -scE 'is in force|is refused' "$server/preload.log" || true
+}
+
+# ---- one session, step by step ----
+
+# Leaves the session's process in $session.
+session_begin() {
+    exec {control}<>"/dev/tcp/$(<"$server/address")/$(<"$server/ftp_port")"
+    session_reply
+    # shellcheck disable=SC2034 # for the tests
+    session=$(pgrep -n -P "$(<"$server/pid")")
+}
+
+session_login() {
+    session_begin
+    session_say "USER $account"
+    session_say "PASS $account"
+    session_say 'TYPE I'
+}
+
+# The last line of the server's answer is in $reply.
+session_say() {
+    printf '%s\r\n' "$1" >&"$control"
+    session_reply
+}
+
+session_reply() {
+    reply=
+    until [[ $reply =~ ^[0-9]{3}' ' ]]; do
+        IFS= read -r -t 30 -u "$control" reply
+        reply=${reply%$'\r'}
+    done
+}
+
+# Begin to download; nothing is read but the first byte, so that the server sends no more than fits into the sockets.
+session_download() {
+    local n
+    session_say PASV
+    IFS='(,)' read -ra n <<<"$reply"
+    exec {data}<>"/dev/tcp/${n[1]}.${n[2]}.${n[3]}.${n[4]}/$((n[5] * 256 + n[6]))"
+    session_say "RETR $1"
+    echo "$reply" >"$server/replies"
+    head -c 1 <&"$data" >"$server/received"
+}
+
+# Read the rest, and the server's last word.
+session_finish() {
+    timeout 60 cat <&"$data" >>"$server/received" || true
+    exec {data}<&-
+    session_reply
+    echo "$reply" >>"$server/replies"
+}
+
+session_end() {
+    session_say QUIT
+    exec {control}<&-
+}

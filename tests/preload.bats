@@ -1,0 +1,271 @@
+#!/usr/bin/env bats
+# Listed files: in memory from the server's start on, and never stale.
+
+bats_require_minimum_version 1.5.0
+set -o pipefail
+
+setup() {
+    source "$BATS_TEST_DIRNAME/observe.bash"
+    server_create 'UseSendfile off'
+    files=$server/files
+    make_file big 9000001
+    make_file small 5000
+}
+
+teardown() {
+    server_remove
+}
+
+make_file() {
+    head -c "$2" /dev/urandom >"$files/$1"
+}
+
+is_downloaded() {
+    ftp_get "$1" | cmp "$files/$1" -
+}
+
+logged() {
+    grep -qE "libxfermmap: .*$1" "$server/preload.log"
+}
+
+@test "a session neither reads nor maps a listed file" {
+    directives 'TransferMMapEngine on' "TransferMMapFile $files/big"
+    server_start preloaded traced
+    local master
+    master=$(<"$server/pid")
+    is_downloaded big
+    server_stop
+
+    served_from_memory big
+    [[ $(grep -F "<$files/big>" "$server/trace") =~ ^$master\ +mmap ]]
+    [[ $(kernel_calls mmap big) -eq 1 ]]
+    [[ $(listed_and_bytes) == '1 9000001 0' ]]
+}
+
+@test "the log says what is in force, from the start on" {
+    directives 'TransferMMapEngine on' "TransferMMapFile $files/big $files/small"
+    server_start preloaded
+    logged 'preload.conf is in force: TransferMMapEngine on, 2 files \(8.6 MiB\) in memory'
+}
+
+@test "a listed file is served from memory however small it is" {
+    make_file unlisted 5000
+    directives 'TransferMMapEngine on' "TransferMMapFile $files/small"
+    server_start preloaded traced
+    is_downloaded small
+    is_downloaded unlisted
+    server_stop
+
+    served_from_memory small
+    [[ $(kernel_calls 'p?read.*' unlisted) -gt 0 ]]
+    [[ $(listed_and_bytes) == '1 5000 0' ]]
+}
+
+@test "a file that is replaced is served anew" {
+    directives 'TransferMMapEngine on' "TransferMMapFile $files/big $files/small"
+    server_start preloaded
+    is_downloaded big
+    local name
+    for name in big small; do
+        make_file new "$(stat -c %s "$files/$name")"
+        touch -r "$files/$name" "$files/new"
+        mv "$files/new" "$files/$name"
+        is_downloaded "$name"
+    done
+    [[ $(counter LISTED) -eq 1 ]]
+}
+
+@test "a file that is rewritten in place is served anew" {
+    directives 'TransferMMapEngine on' "TransferMMapFile $files/big $files/small"
+    server_start preloaded
+    is_downloaded big
+    is_downloaded small
+    [[ $(counter CHANGED) -eq 0 ]]
+
+    local name size
+    for name in big small; do
+        for size in "$(stat -c %s "$files/$name")" 4097 9500000 0; do
+            touch -r "$files/$name" "$server/times"
+            make_file "$name" "$size"
+            touch -r "$server/times" "$files/$name" # some tools do that: the time of change remains to tell
+            is_downloaded "$name"
+        done
+    done
+    [[ $(counter LISTED) -eq 2 ]]
+    [[ $(counter CHANGED) -eq 6 ]] # of the empty files nothing is asked
+}
+
+@test "SIGHUP puts a new list in force" {
+    needs_insight
+    make_file former 5000000
+    directives 'TransferMMapEngine on' "TransferMMapFile $files/former $files/big"
+    server_start preloaded
+    local master kept
+    master=$(<"$server/pid")
+    is_mapped "$master" former
+    kept=$(addresses "$master" big)
+    [[ $kept ]]
+
+    directives 'TransferMMapEngine on' "TransferMMapFile $files/small" "TransferMMapFile $files/big"
+    reload
+    is_mapped "$master" small
+    run -1 is_mapped "$master" former
+    [[ $(addresses "$master" big) == "$kept" ]]
+
+    is_downloaded small
+    is_downloaded big
+    is_downloaded former
+    [[ $(counter LISTED) -eq 2 ]]
+}
+
+@test "SIGHUP maps a file that was replaced, and lets go of the former" {
+    needs_insight
+    directives 'TransferMMapEngine on' "TransferMMapFile $files/big"
+    server_start preloaded
+    make_file new 6000000
+    mv "$files/new" "$files/big"
+    grep -qF "$files/big (deleted)" "/proc/$(<"$server/pid")/maps"
+
+    reload
+    run ! grep -F "$files/big (deleted)" "/proc/$(<"$server/pid")/maps"
+    is_downloaded big
+    [[ $(listed_and_bytes) == '1 6000000 0' ]]
+}
+
+@test "a session that downloads goes on through SIGHUP" {
+    directives 'TransferMMapEngine on' "TransferMMapFile $files/big"
+    server_start preloaded
+    session_login
+    session_download big
+
+    directives 'TransferMMapEngine on' "TransferMMapFile $files/small"
+    reload
+    session_finish
+    cmp "$files/big" "$server/received"
+    session_end
+    [[ $(listed_and_bytes) == '1 9000001 0' ]]
+}
+
+@test "after SIGHUP with a mistake, the former directives stay in force" {
+    directives 'TransferMMapEngine on' "TransferMMapFile $files/big"
+    server_start preloaded
+    directives "TransferMMapFile $files/small" 'TransferMMapEngine perhaps'
+    reload
+    logged 'preload.conf:4: TransferMMapEngine takes on or off'
+    logged 'preload.conf is refused; the former directives stay in force'
+    is_downloaded big
+    is_downloaded small
+    [[ $(listed_and_bytes) == '1 9000001 0' ]]
+
+    directives 'TransferMMapEngine on' "TransferMMapFile $files/small"
+    reload
+    is_downloaded small
+    [[ $(counter LISTED) -eq 2 ]]
+}
+
+@test "with TransferMMapEngine off, a session lets go of the listed files" {
+    needs_insight
+    directives 'TransferMMapEngine off' "TransferMMapFile $files/big"
+    server_start preloaded
+    session_begin
+    is_mapped "$(<"$server/pid")" big
+    run -1 is_mapped "$session" big
+    session_end
+    is_downloaded big
+    [[ $(listed_and_bytes) == '0 0 0' ]]
+
+    directives 'TransferMMapEngine on' "TransferMMapFile $files/big"
+    reload
+    session_begin
+    is_mapped "$session" big
+    session_end
+}
+
+@test "wildcards" {
+    mkdir "$files/one" "$files/two"
+    make_file one/a.iso 6000
+    make_file two/b.iso 6000
+    make_file two/c.txt 6000
+    directives 'TransferMMapEngine on' "TransferMMapFile $files/*/?.iso"
+    server_start preloaded
+    is_downloaded one/a.iso
+    is_downloaded two/b.iso
+    [[ $(listed_and_bytes) == '2 12000 0' ]]
+    is_downloaded two/c.txt
+    [[ $(counter LISTED) -eq 2 ]]
+}
+
+@test "what can't be mapped is told, and the others load" {
+    mkfifo "$files/pipe"
+    : >"$files/empty"
+    directives 'TransferMMapEngine on' \
+        "TransferMMapFile $files/absent $files $files/pipe $files/big/x" \
+        "TransferMMapFile $files/empty $files/absent* $files/big"
+    server_start preloaded
+    logged "$files/absent: No such file"
+    logged "$files: is no regular file"
+    logged "$files/pipe: is no regular file"
+    logged "$files/big/x: Not a directory"
+    logged "$files/absent\*: No such file"
+    run ! logged empty
+    is_downloaded big
+    is_downloaded empty
+    [[ $(listed_and_bytes) == '1 9000001 0' ]]
+}
+
+@test "a directive file with mistakes is refused whole, and all of them are told" {
+    directives 'TransferMMapEngine on' "TransferMMapFile $files/big" 'TransferMMapFile big' 'TransferMMapSize 1' \
+        '<Global>' 'TransferMMapMinSize many'
+    server_start preloaded traced
+    local told=(
+        ':5: TransferMMapFile: .big. is no absolute path'
+        ':6: unknown directive .TransferMMapSize.'
+        ':7: <Global> is not closed'
+        ':8: TransferMMapMinSize'
+        ' is refused; the server runs without the library.s help'
+    )
+    local mistake
+    for mistake in "${told[@]}"; do
+        logged "$server/preload.conf$mistake"
+        grep -qE "^proftpd: libxfermmap: $server/preload.conf$mistake" "$server/log" # standard error
+    done
+    is_downloaded big
+    server_stop
+    [[ $(kernel_calls 'p?read.*' big) -gt 0 ]]
+    [[ $(kernel_calls mmap big) -eq 0 ]]
+    [[ ! -e $server/status ]]
+}
+
+@test "a directive file that others may write to is refused" {
+    directives 'TransferMMapEngine on' "TransferMMapFile $files/big"
+    chmod g+w "$server/preload.conf"
+    is_refused 'writable by others'
+}
+
+@test "a directive file of another user is refused" {
+    [[ $EUID -eq 0 ]] || skip 'only root can give a file to another user'
+    directives 'TransferMMapEngine on' "TransferMMapFile $files/big"
+    chown nobody "$server/preload.conf"
+    is_refused 'belongs to user'
+}
+
+# What an untrusted file says of the log is not believed either.
+is_refused() {
+    server_start preloaded
+    grep -qE "^proftpd: libxfermmap: $server/preload.conf:.*$1" "$server/log"
+    is_downloaded big
+    [[ ! -e $server/status && ! -e $server/preload.log ]]
+}
+
+@test "neither log nor status file is written where everybody may write" {
+    mkdir -m 777 "$server/open"
+    sed "s|$server/|$server/open/|" < <(directives; cat "$server/preload.conf") >"$server/changed"
+    printf '%s\n' 'TransferMMapEngine on' "TransferMMapFile $files/big" >>"$server/changed"
+    mv "$server/changed" "$server/preload.conf"
+    server_start preloaded traced
+    grep -q 'libxfermmap: TransferMMapStatusFile .*not everyone may write to' "$server/log"
+    is_downloaded big
+    server_stop
+    served_from_memory big
+    [[ ! $(ls -A "$server/open") ]]
+}

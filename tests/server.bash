@@ -1,0 +1,198 @@
+# A stock ProFTPD on loopback, for the tests and the demo to source. All there is to know of a server is in its
+# directory, $server, on which every function acts:
+#
+#     server_create 'UseSendfile off'     # makes $server; each argument is a line of the server's configuration
+#     cp big "$server/files"              # what it serves
+#     server_start preloaded              # or plain; followed by "traced", the kernel's side is recorded
+#     ftp_get big >copy                   # or ftps_get, sftp_get, lftp_get
+#     server_stop
+#     server_remove                       # stops it, too
+
+project=$(realpath "$(dirname "${BASH_SOURCE[0]}")/..")
+library=$project/build/libxfermmap.so
+proftpd=$project/build/server/usr/sbin/proftpd
+account=visitor
+
+server_create() {
+    umask 022 # the sessions' user reads what we write
+    server=$(realpath "$(mktemp -d "${TMPDIR:-/tmp}/xfermmap.XXXXXX")")
+    chmod 755 "$server"
+    mkdir "$server/files"
+
+    # An address and ports of its own, so that any number of servers can run at once.
+    local port=$((10000 + RANDOM % 20000))
+    local address=127.$((1 + RANDOM % 254)).$((RANDOM % 256)).$((1 + RANDOM % 254))
+    echo "$address" >"$server/address"
+    echo "$port" >"$server/ftp_port"
+    echo "$((port + 1))" >"$server/sftp_port"
+
+    echo 'TransferMMapEngine on' >"$server/preload.conf"
+    make_credentials
+    server_configuration "$@" >"$server/proftpd.conf"
+}
+
+# One key does for the TLS certificate, the SFTP host and the SFTP user.
+make_credentials() {
+    openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=localhost \
+        -keyout "$server/key.pem" -out "$server/certificate.pem" 2>"$server/openssl.log"
+
+    local user
+    user=$(session_user)
+    printf '%s:%s:%s:%s::%s:/bin/false\n' "$account" "$(openssl passwd -6 "$account")" \
+        "$(id -u "$user")" "$(id -g "$user")" "$server/files" >"$server/passwd"
+    chmod 600 "$server/key.pem" "$server/passwd"
+    chown "$user" "$server/files"
+}
+
+session_user() {
+    if [[ $EUID -eq 0 ]]; then echo nobody; else id -un; fi
+}
+
+server_configuration() {
+    cat <<CONFIGURATION
+        ModulePath $project/build/server/usr/lib/proftpd
+        LoadModule mod_tls.c
+        LoadModule mod_sftp.c
+        LoadModule mod_deflate.c
+
+        ServerType standalone
+        DefaultAddress $(<"$server/address")
+        SocketBindTight on
+        Port $(<"$server/ftp_port")
+        UseIPv6 off
+        User $(session_user)
+        Group $(id -gn "$(session_user)")
+
+        PidFile $server/pid
+        ScoreboardFile $server/scoreboard
+        ControlsEngine off
+        DelayTable none
+
+        TLSEngine on
+        TLSECCertificateFile $server/certificate.pem
+        TLSECCertificateKeyFile $server/key.pem
+        TLSOptions NoSessionReuseRequired
+
+        <VirtualHost $(<"$server/address")>
+            Port $(<"$server/sftp_port")
+            SFTPEngine on
+            SFTPHostKey $server/key.pem
+            SFTPAuthorizedUserKeys file:$server/authorized_keys
+        </VirtualHost>
+
+        <Global>
+            AuthOrder mod_auth_file.c
+            AuthUserFile $server/passwd
+            RequireValidShell off
+            UseFtpUsers off
+            TransferLog none
+            WtmpLog off
+            $(printf '%s\n' "$@")
+        </Global>
+CONFIGURATION
+}
+
+# The master stays in the foreground, so that it and its sessions are one process group, which we started.
+server_start() {
+    local command=("$proftpd" -n -c "$server/proftpd.conf")
+    if [[ $1 == preloaded ]]; then
+        [[ -e $library ]] || { echo "$library is missing: run make first" >&2; return 1; }
+        command=(env LD_PRELOAD="$library" XFERMMAP_CONF="$server/preload.conf" "${command[@]}")
+    fi
+    if [[ ${2:-} == traced ]]; then
+        local tracer=(strace -f --seccomp-bpf -y -s 0 -o "$server/trace"
+            -e 'trace=/^(p?readv?(64|2)?|sendfile(64)?|mmap2?|prctl)$')
+        # By prctl the server hides its descriptors, and so their paths, from tracers that are not root.
+        [[ $EUID -eq 0 ]] || tracer+=(-e inject=prctl:retval=0)
+        command=("${tracer[@]}" "${command[@]}")
+    fi
+    # Bats waits for whoever has its third descriptor open.
+    setsid "${command[@]}" </dev/null >>"$server/log" 2>&1 3>&- &
+    echo $! >"$server/group"
+
+    server_await server_is_up_or_gone
+    server_is_up || { server_stop; return 1; }
+}
+
+# Asked of the kernel: connecting to find out would be a session too many for whoever counts them.
+server_is_up() {
+    grep -q "$(printf ':%04X 00000000:0000 0A' "$(<"$server/ftp_port")")" /proc/net/tcp
+}
+
+server_is_gone() {
+    ! kill -0 -- "-$(<"$server/group")" 2>/dev/null
+}
+
+server_is_up_or_gone() {
+    server_is_up || server_is_gone
+}
+
+server_await() {
+    for _ in {1..500}; do
+        "$@" && return 0
+        sleep 0.02
+    done
+    return 1
+}
+
+# Fails, and shows the server's log, unless the server was alive and stops when asked to.
+server_stop() {
+    [[ -e $server/group ]] || return 0
+    local problem=
+    { kill "$(cat "$server/pid")"; } 2>/dev/null || problem='The server was gone before it was stopped:'
+    if ! server_await server_is_gone; then
+        problem='The server had to be killed:'
+        kill -KILL -- "-$(<"$server/group")"
+    fi
+    rm -f "$server/group" "$server/pid"
+    [[ ! $problem ]] || { echo "$problem"; cat "$server/log"; return 1; } >&2
+}
+
+server_remove() {
+    [[ ${server:-} ]] || return 0
+    local status=0
+    server_stop || status=1
+    rm -rf "$server"
+    unset server
+    return $status
+}
+
+ftp_url() {
+    echo "ftp://$account:$account@$(<"$server/address"):$(<"$server/ftp_port")/$1"
+}
+
+# The clients: each writes the file NAME to its output. Further arguments are options, for lftp settings.
+ftp_get() {
+    curl -q -sS --noproxy "*" --max-time 120 "$(ftp_url "$1")" "${@:2}"
+}
+
+ftps_get() {
+    ftp_get "$1" --ssl-reqd --insecure "${@:2}"
+}
+
+sftp_get() {
+    ssh-keygen -e -f "$server/key.pem" >"$server/authorized_keys"
+    sftp -q -F none -i "$server/key.pem" -P "$(<"$server/sftp_port")" "${@:2}" \
+        -o UserKnownHostsFile=/dev/null -o StrictHostKeyChecking=no -o LogLevel=ERROR \
+        "$account@$(<"$server/address"):$1" "$server/fetched" >"$server/sftp.log" && cat "$server/fetched"
+}
+
+lftp_get() {
+    lftp --norc -c "set net:max-retries 1; set net:timeout 30; set ftp:ssl-allow no; $(printf 'set %s;' "${@:2}")
+        open $(ftp_url ''); cat $1"
+}
+
+# How often the kernel was asked to CALL (a pattern) on the file NAME, by all processes of a traced server.
+kernel_calls() {
+    grep -E "^[0-9]+ +$1\(" "$server/trace" | grep -cF "<$server/files/$2>" || true
+}
+
+# The kernel was asked to map the file NAME and not to read or send it, but for so many reads (none).
+served_from_memory() {
+    local reads sends maps
+    reads=$(kernel_calls 'p?read.*' "$1")
+    sends=$(kernel_calls 'sendfile.*' "$1")
+    maps=$(kernel_calls 'mmap2?' "$1")
+    echo "The kernel saw $reads reads, $sends sendfiles and $maps mappings of $1."
+    [[ $reads -le ${2:-0} && $sends -eq 0 && $maps -gt 0 ]]
+}

@@ -1,0 +1,126 @@
+#!/usr/bin/env bats
+# The ways to start a server: however it is done, listed files come from memory; and where the server is only asked a
+# question, the library stays out of it.
+
+bats_require_minimum_version 1.5.0
+set -o pipefail
+
+setup() {
+    source "$BATS_TEST_DIRNAME/observe.bash"
+    server_create 'UseSendfile off'
+    head -c 6000000 /dev/urandom >"$server/files/big"
+    directives 'TransferMMapEngine on' "TransferMMapFile $server/files/big"
+    preload=("LD_PRELOAD=$library" "XFERMMAP_CONF=$server/preload.conf")
+    command=("$proftpd" -c "$server/proftpd.conf")
+}
+
+teardown() {
+    server_remove
+}
+
+# Run a server that stays in the foreground, for server_stop to stop.
+in_foreground() {
+    setsid "$@" </dev/null >>"$server/log" 2>&1 3>&- &
+    echo $! >"$server/group"
+    server_await server_is_up_or_gone
+    server_is_up || { cat "$server/log"; return 1; }
+}
+
+serves_from_memory() {
+    ftp_get big | cmp "$server/files/big" -
+    [[ $(listed_and_bytes) == '1 6000000 0' ]]
+}
+
+@test "in the foreground" {
+    in_foreground env "${preload[@]}" "${command[@]}" -n
+    serves_from_memory
+}
+
+@test "as a daemon" {
+    env "${preload[@]}" "${command[@]}" </dev/null >>"$server/log" 2>&1 3>&-
+    server_await test -s "$server/pid"
+    cp "$server/pid" "$server/group" # it has made itself a process group
+    server_await server_is_up
+    [[ $(ps -o ppid= "$(<"$server/pid")") -ne $BASHPID ]]
+    serves_from_memory
+
+    reload
+    ftp_get big | cmp "$server/files/big" -
+    [[ $(counter LISTED) -eq 2 ]]
+}
+
+@test "from a bare environment, as systemd's" {
+    in_foreground env -i "${preload[@]}" "${command[@]}" -n
+    serves_from_memory
+}
+
+@test "under a plain user" {
+    local as_user=()
+    if [[ $EUID -eq 0 ]]; then
+        as_user=(setpriv --reuid nobody --regid "$(id -g nobody)" --clear-groups)
+        "${as_user[@]}" test -r "$library" -a -x "$proftpd" || skip 'nobody else may read the project'
+        chown -R nobody "$server"
+    fi
+    in_foreground "${as_user[@]}" env "${preload[@]}" "${command[@]}" -n
+    [[ $(ps -o uid= "$(<"$server/pid")") -ne 0 ]]
+    serves_from_memory
+}
+
+# As inetd does: for each connection a server, whose standard input and output it is. Without its prctl() strace can see
+# what its descriptors are, be it root's or not.
+@test "by inetd, one server for each connection" {
+    sed -i 's/ServerType standalone/ServerType inetd/' "$server/proftpd.conf"
+    cat >"$server/inetd" <<'PYTHON'
+import os, socket, sys
+listener = socket.create_server((sys.argv[1], int(sys.argv[2])))
+connection, _ = listener.accept()
+listener.close()
+open(sys.argv[3], 'w').write(str(os.getpid()))
+os.dup2(connection.fileno(), 0)
+os.dup2(connection.fileno(), 1)
+os.dup2(connection.fileno(), 2)
+os.execvp(sys.argv[4], sys.argv[4:])
+PYTHON
+    in_foreground python3 "$server/inetd" "$(<"$server/address")" "$(<"$server/ftp_port")" "$server/pid" \
+        strace --seccomp-bpf -f -y -s 0 -e 'trace=/^(p?read.*|sendfile|mmap|prctl)$' -e inject=prctl:retval=0 \
+        -o "$server/trace" env "${preload[@]}" "${command[@]}"
+    session_login
+    [[ $(kernel_calls mmap big) -eq 0 ]]
+    session_download big
+    session_finish
+    cmp "$server/files/big" "$server/received"
+    session_end
+    server_await server_is_gone
+    rm "$server/group" # nothing is left to be stopped
+    served_from_memory big
+}
+
+# ---- only asked ----
+
+@test "with a question, the server answers as without the library" {
+    local question
+    for question in --configtest -t --version -v --version-status --settings -V --list -l --help -h -td5; do
+        ask "$question" >"$server/expected" || true
+        ask "$question" "${preload[@]}" >"$server/answer" || true
+        diff -u "$server/expected" "$server/answer"
+        [[ $(wc -l <"$server/answer") -gt 1 ]]
+    done
+    [[ ! -e $server/preload.log && ! -e $server/status ]]
+}
+
+@test "with a question, neither directives nor files are looked at" {
+    local question
+    for question in --configtest -t -v -V -l -h; do
+        strace -f -y -e trace=file,mmap -o "$server/trace" env "${preload[@]}" "${command[@]}" "$question" >"$server/answer" 2>&1
+        grep -q "$library" "$server/trace"
+        run ! grep -E "$server/(preload|files|status)" "$server/trace"
+    done
+}
+
+# Its output, without times and process numbers, and its exit status. Further arguments are for the environment.
+ask() {
+    local status=0
+    env "${@:2}" "${command[@]}" "$1" >"$server/said" 2>&1 || status=$?
+    sed -E 's/^[0-9-]+ [0-9:,]+ //; s/proftpd\[[0-9]+\]/proftpd/' "$server/said"
+    echo "exit status $status"
+}

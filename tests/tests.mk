@@ -1,0 +1,8 @@
+# What the tests run besides the library.
+
+test-programs: build/faultfs
+
+build/faultfs: tests/faultfs.c Makefile
+	@mkdir -p $(@D)
+	@echo '  CC    $@'
+	@$(CC) -std=gnu11 -D_GNU_SOURCE $(WARNINGS) $(CFLAGS) -o $@ $< $$(pkg-config --cflags --libs fuse3)

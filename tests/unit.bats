@@ -1,0 +1,36 @@
+#!/usr/bin/env bats
+# Each room of the library by itself, see unit/: one test here for each program, whose tests are shown if one fails.
+
+passes() {
+    local layout=()
+    ! setarch -R true 2>/dev/null || layout=(setarch -R) # the thread sanitizer knows few of them
+    CMOCKA_MESSAGE_OUTPUT=TAP "${layout[@]}" "$BATS_TEST_DIRNAME/../build/unit/test_$1"
+}
+
+@test "unit: the directive file" {
+    passes config
+}
+
+@test "unit: descriptors and their streams" {
+    passes descriptor
+}
+
+@test "unit: copying from memory that may fault" {
+    passes guard
+}
+
+@test "unit: listed files" {
+    passes preload
+}
+
+@test "unit: standing before the program's signals" {
+    passes signals
+}
+
+@test "unit: reading as the kernel does" {
+    passes stream
+}
+
+@test "unit: many threads at once" {
+    passes threads
+}

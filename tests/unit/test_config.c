@@ -1,0 +1,659 @@
+#include "config.h"
+
+#include "unit.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { SOMEBODY = 12345 }; /* a user id that is neither root nor ours */
+
+static struct config config;
+
+static void read_file(void)
+{
+    config_free(&config);
+    assert_true(config_read("preload.conf", &config));
+}
+
+static void read_text(const char *text)
+{
+    make_text("preload.conf", text, strlen(text));
+    read_file();
+}
+
+static void assert_valid(void)
+{
+    for (size_t i = 0; i < config.errors.count; i++)
+        print_error("%s\n", config.errors.items[i]);
+    assert_int_equal(config.errors.count, 0);
+    assert_true(config.valid);
+}
+
+static void assert_message(const char *message, unsigned line, const char *fragment)
+{
+    char place[32];
+
+    (void)snprintf(place, sizeof place, "preload.conf:%u: ", line);
+    if (strncmp(message, place, strlen(place)) != 0 || strstr(message, fragment) == NULL)
+        fail_msg("\"%s\" where \"%s...%s...\" is due", message, place, fragment);
+}
+
+struct wrong {
+    const char *text;
+    unsigned line;
+    const char *fragment; /* of the message */
+};
+
+/* A text that has this error, and no other. */
+static void assert_wrong(const struct wrong *wrong)
+{
+    read_text(wrong->text);
+    if (config.errors.count != 1)
+        print_error("in: %s\n", wrong->text);
+    assert_int_equal(config.errors.count, 1);
+    assert_message(config.errors.items[0], wrong->line, wrong->fragment);
+    assert_false(config.valid);
+}
+
+static void assert_files(size_t count, const char *const *paths)
+{
+    assert_int_equal(config.files.count, count);
+    for (size_t i = 0; i < count; i++)
+        assert_string_equal(config.files.items[i], paths[i]);
+}
+
+static void assert_file(const char *path)
+{
+    assert_valid();
+    assert_files(1, &path);
+}
+
+static int forget_config(void **state)
+{
+    (void)state;
+    config_free(&config);
+    return 0;
+}
+
+/* ---- directives ---- */
+
+static void defaults_of_an_empty_file(void **state)
+{
+    (void)state;
+    read_text("");
+    assert_valid();
+    assert_false(config.engine);
+    assert_int_equal(config.min_size, 4 * MIB);
+    assert_int_equal(config.files.count, 0);
+    assert_int_equal(config.log, LOG_TO_SYSLOG);
+    assert_null(config.log_path);
+    assert_null(config.status_path);
+    assert_int_equal(config.notes.count, 0);
+}
+
+static void every_directive(void **state)
+{
+    static const char *const paths[] = {"/srv/a", "/srv/*.iso", "/srv/b"};
+
+    (void)state;
+    read_text("TransferMMapEngine on\n"
+              "TransferMMapFile /srv/a /srv/*.iso\n"
+              "TransferMMapFile /srv/b\n"
+              "TransferMMapMinSize 512 KB\n"
+              "TransferMMapLog /var/log/xfermmap.log\n"
+              "TransferMMapStatusFile /run/xfermmap\n");
+    assert_valid();
+    assert_true(config.engine);
+    assert_files(COUNT(paths), paths);
+    assert_int_equal(config.min_size, 512 * KIB);
+    assert_int_equal(config.log, LOG_TO_FILE);
+    assert_string_equal(config.log_path, "/var/log/xfermmap.log");
+    assert_string_equal(config.status_path, "/run/xfermmap");
+    assert_int_equal(config.notes.count, 0);
+}
+
+static void log_and_status_file_can_be_none(void **state)
+{
+    (void)state;
+    read_text("TransferMMapLog None\nTransferMMapStatusFile NONE\n");
+    assert_valid();
+    assert_int_equal(config.log, LOG_TO_NOWHERE);
+    assert_null(config.log_path);
+    assert_null(config.status_path);
+    read_text("TransferMMapLog Syslog\n");
+    assert_valid();
+    assert_int_equal(config.log, LOG_TO_SYSLOG);
+}
+
+static void names_in_any_case(void **state)
+{
+    (void)state;
+    read_text("transfermmapENGINE on\nTRANSFERMMAPFILE /srv/A\n"
+              "<ifmodule mod_xfer_mmap.c>\ntransfermmapminsize 1\n</IFMODULE>\n");
+    assert_file("/srv/A");
+    assert_true(config.engine);
+    assert_int_equal(config.min_size, 1);
+}
+
+static void booleans(void **state)
+{
+    static const char *const on[] = {"on", "ON", "yes", "True", "1"};
+    static const char *const off[] = {"off", "Off", "no", "FALSE", "0"};
+    char text[64];
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(on); i++) {
+        (void)snprintf(text, sizeof text, "TransferMMapEngine %s\n", on[i]);
+        read_text(text);
+        assert_valid();
+        assert_true(config.engine);
+        (void)snprintf(text, sizeof text, "TransferMMapEngine %s\n", off[i]);
+        read_text(text);
+        assert_valid();
+        assert_false(config.engine);
+    }
+}
+
+static void sizes(void **state)
+{
+    static const struct {
+        const char *text;
+        off64_t bytes;
+    } cases[] = {
+        {"0", 0},
+        {"65536", 65536},
+        {"65536 B", 65536},
+        {"16B", 16},
+        {"512 KB", 512 * KIB},
+        {"512kb", 512 * KIB},
+        {"512K", 512 * KIB},
+        {"16 MB", 16 * MIB},
+        {"16 m", 16 * MIB},
+        {"\"16\" \"MB\"", 16 * MIB},
+        {"5 GB", (off64_t)5 << 30},
+        {"8589934591 GB", INT64_MAX - ((1 << 30) - 1)},
+        {"9223372036854775807", INT64_MAX},
+    };
+    char text[64];
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        (void)snprintf(text, sizeof text, "TransferMMapMinSize %s\n", cases[i].text);
+        read_text(text);
+        assert_valid();
+        assert_int_equal(config.min_size, cases[i].bytes);
+    }
+}
+
+static void wrong_sizes(void **state)
+{
+    static const char *const sizes_of_nothing[] = {
+        "",
+        "MB",
+        "-1",
+        "+1",
+        "1.5 MB",
+        "0x10",
+        "16 TB",
+        "16BB",
+        "16 MBs",
+        "16MB MB",
+        "16 MB x",
+        "1 \"\"",
+        "\"\"",
+        "\" 1\"",
+        "18446744073709551616",
+        "9223372036854775808",
+        "8589934592 GB",
+        "1KiB",
+    };
+    char text[64];
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(sizes_of_nothing); i++) {
+        (void)snprintf(text, sizeof text, "TransferMMapMinSize %s\n", sizes_of_nothing[i]);
+        assert_wrong(&(struct wrong){text, 1, "TransferMMapMinSize takes a size"});
+        assert_int_equal(config.min_size, 4 * MIB);
+    }
+}
+
+static void wrong_directives(void **state)
+{
+    static const struct wrong cases[] = {
+        {"TransferMMapEngine\n", 1, "takes on or off"},
+        {"TransferMMapEngine maybe\n", 1, "takes on or off"},
+        {"TransferMMapEngine on on\n", 1, "takes on or off"},
+        {"TransferMMapFile\n", 1, "one or more absolute paths"},
+        {"\nTransferMMapFile srv/a\n", 2, "'srv/a' is no absolute path"},
+        {"TransferMMapFile ~/a\n", 1, "'~/a' is no absolute path"},
+        {"TransferMMapLog\n", 1, "absolute path, syslog or none"},
+        {"TransferMMapLog log\n", 1, "absolute path, syslog or none"},
+        {"TransferMMapLog /a /b\n", 1, "absolute path, syslog or none"},
+        {"TransferMMapStatusFile\n", 1, "absolute path or none"},
+        {"TransferMMapStatusFile status\n", 1, "absolute path or none"},
+        {"# first\n\nTransferMMapEngin on\n", 3, "unknown directive 'TransferMMapEngin'"},
+        {"Port 21\n", 1, "TransferMMapEngine, TransferMMapFile, TransferMMapMinSize"},
+        {"TransferMMapEngine on\nTransferMMapEngine on\n", 2, "is set in line 1 already"},
+        {"TransferMMapLog /a\n\nTransferMMapLog none\n", 3, "is set in line 1 already"},
+        {"<Global>\nTransferMMapEngine on\n</Global>\n<Global>\nTransferMMapEngine "
+         "off\n</Global>\n",
+         5, "is set in line 2 already"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++)
+        assert_wrong(&cases[i]);
+}
+
+static void errors_are_told_all_at_once(void **state)
+{
+    (void)state;
+    read_text("TransferMMapLog /var/log/x\n"
+              "Nonsense\n"
+              "TransferMMapFile a /b c\n"
+              "<Global>\n"
+              "TransferMMapMinSize 1\n");
+    assert_false(config.valid);
+    assert_int_equal(config.errors.count, 5);
+    assert_message(config.errors.items[0], 2, "unknown directive");
+    assert_message(config.errors.items[1], 3, "'a' is no absolute path");
+    assert_message(config.errors.items[2], 3, "'c' is no absolute path");
+    assert_message(config.errors.items[3], 5, "belongs outside of <Global>");
+    assert_message(config.errors.items[4], 4, "<Global> is not closed");
+    /* so that the errors can be told there */
+    assert_int_equal(config.log, LOG_TO_FILE);
+    assert_string_equal(config.log_path, "/var/log/x");
+}
+
+/* ---- words and lines ---- */
+
+static void quoted_arguments(void **state)
+{
+    static const char *const paths[] = {"/a b", "/c#d", "/e\"f", "/g\\h", "/i", "/j k"};
+
+    (void)state;
+    read_text("TransferMMapFile \"/a b\" \"/c#d\" \"/e\\\"f\" \"/g\\\\h\" \"/\\i\"\t\"/j k\"\n");
+    assert_valid();
+    assert_files(COUNT(paths), paths);
+    read_text("\"TransferMMapFile\" /a\n");
+    assert_file("/a");
+    assert_wrong(&(struct wrong){"\nTransferMMapFile \"/a b\n", 2, "quotation mark"});
+    assert_wrong(&(struct wrong){"TransferMMapFile \"/a\\\"\n", 1, "quotation mark"});
+    assert_wrong(&(struct wrong){"TransferMMapFile \"\"\n", 1, "'' is no absolute path"});
+}
+
+static void backslashes_outside_of_quotes_stay(void **state)
+{
+    (void)state;
+    read_text("TransferMMapFile /a\\[b\n");
+    assert_file("/a\\[b");
+}
+
+static void comments(void **state)
+{
+    (void)state;
+    read_text("# TransferMMapEngine on\n"
+              "   # indented\n"
+              "TransferMMapFile /a # the rest\n"
+              "#\n"
+              "TransferMMapMinSize 5 #6\n");
+    assert_file("/a");
+    assert_false(config.engine);
+    assert_int_equal(config.min_size, 5);
+    read_text("TransferMMapFile /a#b\n"); /* not at the start of a word */
+    assert_file("/a#b");
+}
+
+static void continued_lines(void **state)
+{
+    static const char *const paths[] = {"/a", "/b", "/c"};
+
+    (void)state;
+    read_text("TransferMMapFile /a \\\n"
+              "    /b \\\n"
+              "    /c\n"
+              "TransferMMapEngine on\n");
+    assert_valid();
+    assert_files(COUNT(paths), paths);
+    assert_true(config.engine);
+    read_text("TransferMMapFile /a\\\nb\n"); /* joined without a space */
+    assert_file("/ab");
+    read_text("TransferMMapFile /a \\"); /* and the file ends */
+    assert_file("/a");
+    read_text("# a comment \\\nTransferMMapEngine on\n");
+    assert_valid();
+    assert_false(config.engine);
+}
+
+static void lines_are_counted_through_continuations(void **state)
+{
+    (void)state;
+    read_text("TransferMMapFile /a \\\n/b \\\n/c\n"
+              "Wrong \\\n at all\n"
+              "\n"
+              "Wrong\n");
+    assert_int_equal(config.errors.count, 2);
+    assert_message(config.errors.items[0], 4, "unknown directive");
+    assert_message(config.errors.items[1], 7, "unknown directive");
+}
+
+static void lines_that_end_in_cr_lf(void **state)
+{
+    static const char *const paths[] = {"/a", "/b"};
+
+    (void)state;
+    read_text("TransferMMapEngine on\r\n\r\n"
+              "TransferMMapFile /a \\\r\n/b\r\n"
+              "<Global>\r\n</Global>\r\n");
+    assert_valid();
+    assert_true(config.engine);
+    assert_files(COUNT(paths), paths);
+    assert_wrong(&(struct wrong){"\r\nTransferMMapFile \\\r\nx\r\n", 2, "'x' is no absolute"});
+}
+
+static void a_last_line_without_newline(void **state)
+{
+    (void)state;
+    read_text("TransferMMapFile /a");
+    assert_file("/a");
+}
+
+static void a_line_of_a_megabyte(void **state)
+{
+    static const char start[] = "TransferMMapFile /";
+    char *text = malloc(MIB + 1);
+
+    (void)state;
+    assert_non_null(text);
+    memset(text, 'x', MIB);
+    memcpy(text, start, sizeof start - 1);
+    text[MIB] = '\0';
+    read_text(text);
+    assert_file(text + sizeof start - 2);
+
+    for (size_t i = sizeof start - 1; i < MIB; i++)
+        text[i] = i % 2 == 0 ? ' ' : '/';
+    assert_int_equal(text[MIB - 1], '/');
+    assert_wrong(&(struct wrong){text, 1, "use several lines"});
+    free(text);
+}
+
+/* ---- sections ---- */
+
+static void if_module_holds(void **state)
+{
+    (void)state;
+    read_text("<IfModule mod_xfer_mmap.c>\n  TransferMMapFile /a\n</IfModule>\n");
+    assert_file("/a");
+}
+
+static void if_not_module_is_skipped(void **state)
+{
+    (void)state;
+    read_text("<IfModule !mod_xfer_mmap.c>\n"
+              "  TransferMMapEngine on\n"
+              "  Nonsense \"\n"
+              "  <IfModule mod_xfer_mmap.c>\n"
+              "    TransferMMapEngine on\n"
+              "  </IfModule>\n"
+              "  TransferMMapEngine on\n"
+              "</IfModule>\n"
+              "TransferMMapFile /a\n");
+    assert_file("/a");
+    assert_false(config.engine);
+    assert_wrong(&(struct wrong){"<IfModule !mod_xfer_mmap.c>\n</IfModule>\nNonsense\n", 3, "unk"});
+}
+
+static void global_section(void **state)
+{
+    static const char *const paths[] = {"/a", "/b", "/c"};
+
+    (void)state;
+    read_text("TransferMMapFile /a\n"
+              "<Global>\n"
+              "  <IfModule mod_xfer_mmap.c>\n"
+              "    TransferMMapEngine on\n"
+              "    TransferMMapFile /b\n"
+              "  </IfModule>\n"
+              "</Global>\n"
+              "TransferMMapFile /c\n");
+    assert_valid();
+    assert_true(config.engine);
+    assert_files(COUNT(paths), paths);
+}
+
+static void server_comes_before_global(void **state)
+{
+    (void)state;
+    read_text("TransferMMapEngine off\n<Global>\nTransferMMapEngine on\n</Global>\n");
+    assert_valid();
+    assert_false(config.engine);
+    read_text("<Global>\nTransferMMapEngine on\n</Global>\nTransferMMapEngine off\n");
+    assert_valid();
+    assert_false(config.engine);
+    read_text("<Global>\nTransferMMapEngine off\n</Global>\nTransferMMapEngine on\n");
+    assert_valid();
+    assert_true(config.engine);
+}
+
+static void virtual_hosts_are_checked_and_noted(void **state)
+{
+    (void)state;
+    read_text("<VirtualHost 192.0.2.1 192.0.2.2>\n"
+              "  TransferMMapEngine on\n"
+              "  TransferMMapFile /a\n"
+              "</VirtualHost>\n"
+              "<VirtualHost 192.0.2.3>\n"
+              "  TransferMMapEngine on\n"
+              "</VirtualHost>\n");
+    assert_valid();
+    assert_false(config.engine);
+    assert_int_equal(config.files.count, 0);
+    assert_int_equal(config.notes.count, 3);
+    assert_message(config.notes.items[0], 2, "TransferMMapEngine in <VirtualHost> has no effect");
+    assert_message(config.notes.items[1], 3, "TransferMMapFile in <VirtualHost> has no effect");
+    assert_message(config.notes.items[2], 6, "TransferMMapEngine in <VirtualHost> has no effect");
+
+    read_text("<VirtualHost a>\nTransferMMapEngine maybe\n</VirtualHost>\nTransferMMapEngine on\n");
+    assert_false(config.valid);
+    assert_message(config.errors.items[0], 2, "takes on or off");
+    assert_true(config.engine);
+}
+
+static void wrong_sections(void **state)
+{
+    static const struct wrong cases[] = {
+        {"<Global>\n\n", 1, "<Global> is not closed, </Global> is missing"},
+        {"\n<VirtualHost a>\n<IfModule mod_xfer_mmap.c>\n</IfModule>\n", 2, "<VirtualHost> is not"},
+        {"</Global>\n", 1, "</Global> closes a section that was not opened"},
+        {"<Global>\n</Global>\n</Global>\n", 3, "was not opened"},
+        {"<Global>\n</VirtualHost>\n</Global>\n", 2, "</VirtualHost> where </Global> is due"},
+        {"<Global>\n<Global>\n</Global>\n</Global>\n", 2, "<Global> can't stand inside"},
+        {"<Global>\n<VirtualHost a>\n</VirtualHost>\n</Global>\n", 2, "<VirtualHost> can't stand"},
+        {"<Global x>\n</Global>\n", 1, "<Global> takes no argument"},
+        {"<VirtualHost>\n</VirtualHost>\n", 1, "<VirtualHost> takes one or more"},
+        {"\n<IfModule mod_tls.c>\n</IfModule>\n", 2, "mod_xfer_mmap.c only"},
+        {"<IfModule>\n</IfModule>\n", 1, "mod_xfer_mmap.c only"},
+        {"<Directory>\n", 1, "unknown section <Directory>"},
+        {"<>\n", 1, "unknown section <>"},
+        {"\n<Global\n", 2, "'>' is missing"},
+        {"<\n", 1, "'>' is missing"},
+        {"<Global>\nTransferMMapMinSize 1\n</Global>\n", 2, "belongs outside of <Global>"},
+        {"<Global>\nTransferMMapLog none\n</Global>\n", 2, "belongs outside of <Global>"},
+        {"<VirtualHost a>\nTransferMMapStatusFile none\n</VirtualHost>\n", 2, "<VirtualHost>"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(cases); i++)
+        assert_wrong(&cases[i]);
+}
+
+static void each_unclosed_section_is_told(void **state)
+{
+    (void)state;
+    read_text("<IfModule mod_xfer_mmap.c>\n<Global>\n");
+    assert_int_equal(config.errors.count, 2);
+    assert_message(config.errors.items[0], 2, "<Global> is not closed");
+    assert_message(config.errors.items[1], 1, "<IfModule> is not closed");
+}
+
+static void sections_nested_too_deep(void **state)
+{
+    char text[2048] = "";
+
+    (void)state;
+    for (int depth = 0; depth < 17; depth++)
+        (void)strcat(text, "<IfModule mod_xfer_mmap.c>\n");
+    read_text(text);
+    assert_false(config.valid);
+    assert_message(config.errors.items[0], 17, "nested more than 16 deep");
+}
+
+/* ---- the file itself ---- */
+
+static void a_missing_file_is_no_error(void **state)
+{
+    (void)state;
+    make_text("preload.conf", "", 0);
+    assert_false(config_read("missing", &config));
+    assert_int_equal(errno, ENOENT);
+    assert_true(config.valid);
+    assert_int_equal(config.errors.count, 0);
+    config_free(&config);
+    assert_false(config_read("preload.conf/missing", &config));
+    assert_int_equal(errno, ENOTDIR);
+}
+
+static void a_file_that_others_may_write_is_refused(void **state)
+{
+    static const mode_t modes[] = {0664, 0646, 0620, 0602};
+    static const char text[] = "TransferMMapEngine on\n";
+
+    (void)state;
+    for (size_t i = 0; i < COUNT(modes); i++) {
+        make_text("preload.conf", text, sizeof text - 1);
+        assert_int_equal(chmod("preload.conf", modes[i]), 0);
+        read_file();
+        assert_false(config.valid);
+        assert_false(config.engine);
+        assert_int_equal(config.errors.count, 1);
+        assert_message(config.errors.items[0], 1, "chmod go-w");
+    }
+}
+
+static void a_file_of_another_user_is_refused(void **state)
+{
+    (void)state;
+    if (geteuid() != 0)
+        skip();
+    make_text("preload.conf", "TransferMMapEngine on\n", 22);
+    assert_int_equal(chown("preload.conf", SOMEBODY, 0), 0);
+    read_file();
+    assert_false(config.valid);
+    assert_false(config.engine);
+    assert_message(config.errors.items[0], 1, "belongs to user 12345");
+}
+
+/* As a server that was started without root's rights. */
+static void read_as_somebody(void)
+{
+    in_story(chmod(".", 0755) == 0 && seteuid(SOMEBODY) == 0);
+    in_story(config_read("roots", &config) && config.valid && config.engine);
+    config_free(&config);
+    in_story(config_read("own", &config) && config.valid && config.engine);
+    config_free(&config);
+    in_story(config_read("unreadable", &config) && !config.valid && config.errors.count == 1);
+    in_story(strstr(config.errors.items[0], "unreadable:1: can't be opened: Perm") != NULL);
+}
+
+static void files_of_root_and_of_the_server_s_user_are_taken(void **state)
+{
+    static const char *const names[] = {"roots", "own", "unreadable"};
+
+    (void)state;
+    if (geteuid() != 0)
+        skip();
+    for (size_t i = 0; i < COUNT(names); i++)
+        make_text(names[i], "TransferMMapEngine on\n", 22);
+    assert_int_equal(chown("own", SOMEBODY, 0), 0);
+    assert_int_equal(chmod("unreadable", 0600), 0);
+    assert_int_equal(ending_of(read_as_somebody), 0);
+}
+
+static void no_regular_file(void **state)
+{
+    (void)state;
+    (void)unlink("preload.conf");
+    assert_int_equal(mkdir("preload.conf", 0755), 0);
+    read_file();
+    assert_false(config.valid);
+    assert_message(config.errors.items[0], 1, "is no regular file");
+    assert_int_equal(rmdir("preload.conf"), 0);
+
+    assert_int_equal(mkfifo("preload.conf", 0644), 0);
+    read_file(); /* and does not wait for its other end */
+    assert_false(config.valid);
+    assert_message(config.errors.items[0], 1, "is no regular file");
+
+    assert_int_equal(unlink("preload.conf"), 0);
+    assert_int_equal(symlink("preload.conf", "preload.conf"), 0);
+    read_file();
+    assert_false(config.valid);
+    assert_message(config.errors.items[0], 1, "can't be opened");
+}
+
+static void no_text_file(void **state)
+{
+    static const char text[] = "TransferMMapEngine on\nTransfer\0MMapFile\nNonsense\n";
+
+    (void)state;
+    make_text("preload.conf", text, sizeof text - 1);
+    read_file();
+    assert_false(config.valid);
+    assert_int_equal(config.errors.count, 1);
+    assert_message(config.errors.items[0], 2, "a NUL byte");
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_teardown(name, forget_config)
+    static const struct CMUnitTest tests[] = {
+        TEST(defaults_of_an_empty_file),
+        TEST(every_directive),
+        TEST(log_and_status_file_can_be_none),
+        TEST(names_in_any_case),
+        TEST(booleans),
+        TEST(sizes),
+        TEST(wrong_sizes),
+        TEST(wrong_directives),
+        TEST(errors_are_told_all_at_once),
+        TEST(quoted_arguments),
+        TEST(backslashes_outside_of_quotes_stay),
+        TEST(comments),
+        TEST(continued_lines),
+        TEST(lines_are_counted_through_continuations),
+        TEST(lines_that_end_in_cr_lf),
+        TEST(a_last_line_without_newline),
+        TEST(a_line_of_a_megabyte),
+        TEST(if_module_holds),
+        TEST(if_not_module_is_skipped),
+        TEST(global_section),
+        TEST(server_comes_before_global),
+        TEST(virtual_hosts_are_checked_and_noted),
+        TEST(wrong_sections),
+        TEST(each_unclosed_section_is_told),
+        TEST(sections_nested_too_deep),
+        TEST(a_missing_file_is_no_error),
+        TEST(a_file_that_others_may_write_is_refused),
+        TEST(a_file_of_another_user_is_refused),
+        TEST(files_of_root_and_of_the_server_s_user_are_taken),
+        TEST(no_regular_file),
+        TEST(no_text_file),
+    };
+
+    return cmocka_run_group_tests(tests, unit_enter, unit_leave);
+}

@@ -1,0 +1,277 @@
+/*
+ * Threads that open, read, duplicate and close at once, under the thread sanitizer. It follows
+ * descriptors, too, and calls a close beside a read a race, which is just what happens here: so
+ * files are opened and closed by system calls that it does not see.
+ */
+#include "descriptor.h"
+#include "guard.h"
+#include "log.h"
+#include "preload.h"
+#include "status.h"
+#include "stream.h"
+#include "unit.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+enum { THREADS = 8, FILES = 5, WORDS = 200000 /* in each file */ };
+
+static const char *const names[FILES] = {"0", "1", "2", "3", "4"};
+static atomic_bool wrong;
+static atomic_int readers;
+
+/* A word of a file tells which file and where it is. */
+static uint64_t word(unsigned file, size_t index)
+{
+    return (uint64_t)file << 56 | (uint64_t)index << 8 | 1;
+}
+
+static void make_words(unsigned file)
+{
+    uint64_t *words = calloc(WORDS, sizeof *words);
+
+    assert_non_null(words);
+    for (size_t i = 0; i < WORDS; i++)
+        words[i] = word(file, i);
+    make_text(names[file], (const char *)words, WORDS * sizeof *words);
+    free(words);
+}
+
+static int enter(void **state)
+{
+    if (unit_enter(state) != 0)
+        return -1;
+    log_to(LOG_TO_NOWHERE, NULL);
+    for (unsigned file = 0; file < FILES; file++)
+        make_words(file);
+    return 0;
+}
+
+/* In a thread, in place of cmocka's assertions. */
+static bool holds(bool condition)
+{
+    if (!condition)
+        atomic_store(&wrong, true);
+    return condition;
+}
+
+static void run(void *(*work)(void *), unsigned count)
+{
+    pthread_t threads[THREADS];
+
+    assert_true(count <= THREADS);
+    guard_start();
+    stream_policy(true, 0);
+    atomic_store(&wrong, false);
+    for (uintptr_t i = 0; i < count; i++)
+        assert_int_equal(pthread_create(&threads[i], NULL, work, (void *)i), 0);
+    for (unsigned i = 0; i < count; i++)
+        assert_int_equal(pthread_join(threads[i], NULL), 0);
+    assert_false(atomic_load(&wrong));
+}
+
+static int finish(void **state)
+{
+    (void)state;
+    for (int fd = 0; fd <= descriptor_highest(); fd++) {
+        if (descriptor_served(fd))
+            return -1; /* a test has left a stream behind */
+    }
+    for (unsigned file = 0; file < FILES; file++) {
+        if (mapped_bytes(names[file]) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+/* ---- calls as the wrappers make them ---- */
+
+static int open_served(unsigned file)
+{
+    int fd = (int)syscall(SYS_openat, AT_FDCWD, names[file], O_RDONLY | O_CLOEXEC);
+
+    if (holds(fd >= 0))
+        stream_opened(fd, O_RDONLY);
+    return fd;
+}
+
+static void close_served(int fd)
+{
+    stream_closing(fd);
+    holds(syscall(SYS_close, fd) == 0);
+}
+
+static ssize_t read_served(int fd, void *buffer, size_t count)
+{
+    struct iovec part = {buffer, count};
+    ssize_t result;
+
+    return stream_read(fd, &part, 1, STREAM_OFFSET, &result)
+               ? result
+               : (ssize_t)syscall(SYS_read, fd, buffer, count);
+}
+
+/* ---- each thread its own descriptors, whose numbers the others use next ---- */
+
+static void *open_read_close(void *argument)
+{
+    uint64_t words[500];
+    unsigned first = (unsigned)(uintptr_t)argument;
+
+    for (unsigned round = 0; round < 60; round++) {
+        unsigned file = (first + round) % FILES;
+        int fd = open_served(file);
+        int duplicate = (int)syscall(SYS_dup, fd);
+        holds(stream_duplicated(fd, duplicate));
+        for (size_t i = 0; i < 20000; i += COUNT(words)) {
+            ssize_t count = read_served(i % 1000 == 0 ? fd : duplicate, words, sizeof words);
+            if (!holds(count == sizeof words))
+                break;
+            for (size_t j = 0; j < COUNT(words); j++)
+                holds(words[j] == word(file, i + j));
+        }
+        close_served(fd);
+        if (round % 3 == 0)
+            stream_let_go(duplicate);
+        close_served(duplicate);
+    }
+    return NULL;
+}
+
+static void many_open_read_and_close(void **state)
+{
+    uint64_t before = status_get(STATUS_BYTES);
+
+    (void)state;
+    run(open_read_close, THREADS);
+    assert_true(status_get(STATUS_BYTES) > before);
+}
+
+/* The main flow, thread 0, lists files and takes them off again until the others are done. */
+static void *read_listed(void *argument)
+{
+    static char *items[] = {(char *)"0", (char *)"1", (char *)"2"};
+
+    if (argument != NULL) {
+        (void)open_read_close(argument);
+        atomic_fetch_sub(&readers, 1);
+        return NULL;
+    }
+    for (size_t i = 0; atomic_load(&readers) > 0; i++)
+        preload_load(&(struct config_list){items, i % (COUNT(items) + 1)});
+    preload_load(&(struct config_list){items, 0});
+    return NULL;
+}
+
+static void files_are_listed_meanwhile(void **state)
+{
+    uint64_t before = status_get(STATUS_LISTED);
+
+    (void)state;
+    atomic_store(&readers, THREADS - 1);
+    run(read_listed, THREADS);
+    assert_true(status_get(STATUS_LISTED) > before);
+}
+
+/* ---- all threads one descriptor ---- */
+
+static int shared;
+static atomic_uchar seen[WORDS];
+
+static void *read_shared(void *unused)
+{
+    uint64_t words[100];
+    ssize_t count;
+
+    (void)unused;
+    while ((count = read_served(shared, words, sizeof words)) > 0) {
+        size_t read_words = (size_t)count / sizeof words[0];
+        size_t start = words[0] >> 8 & UINT32_MAX;
+        for (size_t i = 0; i < read_words; i++) {
+            if (holds(words[i] == word(0, start + i)))
+                atomic_fetch_add(&seen[start + i], 1);
+        }
+    }
+    holds(count == 0);
+    return NULL;
+}
+
+/* As if the kernel had the offset: each word is read once, by one of them. */
+static void one_offset_for_all(void **state)
+{
+    (void)state;
+    stream_policy(true, 0);
+    shared = open_served(0);
+    assert_true(descriptor_served(shared));
+    run(read_shared, THREADS);
+    close_served(shared);
+    for (size_t i = 0; i < WORDS; i++)
+        assert_int_equal(atomic_load(&seen[i]), 1);
+}
+
+/* ---- descriptors that are closed and opened under the readers ---- */
+
+enum { CHURNED = 500 /* the number */, CHURNS = 3000 };
+
+static atomic_bool churning;
+
+static void churn(void)
+{
+    for (unsigned i = 0; i < CHURNS; i++) {
+        int fd = open_served(i % FILES);
+        bool served = stream_replacing(fd, CHURNED);
+        (void)stream_replaced(CHURNED, served, (int)syscall(SYS_dup3, fd, CHURNED, O_CLOEXEC));
+        close_served(fd);
+        if (i % 7 == 0)
+            close_served(CHURNED);
+    }
+    stream_closing(CHURNED);
+    (void)syscall(SYS_close, CHURNED);
+    atomic_store(&churning, false);
+}
+
+/* What one read gives is of one file, and of one place in it. */
+static void *read_churned(void *argument)
+{
+    uint64_t words[300];
+
+    if (argument == NULL) {
+        churn();
+        return NULL;
+    }
+    while (atomic_load(&churning)) {
+        ssize_t count = read_served(CHURNED, words, sizeof words);
+        if (count < 0)
+            holds(errno == EBADF);
+        for (size_t i = 1; count > 0 && i < (size_t)count / sizeof words[0]; i++)
+            holds(words[i] == words[0] + ((uint64_t)i << 8));
+    }
+    return NULL;
+}
+
+static void a_number_changes_hands_under_readers(void **state)
+{
+    (void)state;
+    atomic_store(&churning, true);
+    run(read_churned, 4);
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_teardown(name, finish)
+    static const struct CMUnitTest tests[] = {
+        TEST(many_open_read_and_close),
+        TEST(files_are_listed_meanwhile),
+        TEST(one_offset_for_all),
+        TEST(a_number_changes_hands_under_readers),
+    };
+
+    return cmocka_run_group_tests(tests, enter, unit_leave);
+}

@@ -1,0 +1,128 @@
+#include "unit.h"
+
+#include <fcntl.h>
+#include <ftw.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+enum { WATCHDOG_SECONDS = 60 };
+
+static char directory[] = "/tmp/xfermmap-unit.XXXXXX";
+
+/* The faults are the library's, and the program's that the tests play: the sanitizer stays out. */
+__attribute__((weak)) const char *__asan_default_options(void)
+{
+    return "handle_segv=0:handle_sigbus=0:detect_leaks=1";
+}
+
+int unit_enter(void **state)
+{
+    (void)state;
+    (void)umask(022);
+    (void)alarm(WATCHDOG_SECONDS);
+    return mkdtemp(directory) != NULL ? chdir(directory) : -1;
+}
+
+static int remove_entry(const char *path, const struct stat *status, int type, struct FTW *where)
+{
+    (void)status;
+    (void)type;
+    (void)where;
+    return remove(path);
+}
+
+int unit_leave(void **state)
+{
+    (void)state;
+    return chdir("/") == 0 ? nftw(directory, remove_entry, 16, FTW_DEPTH | FTW_PHYS) : -1;
+}
+
+unsigned char content(off64_t offset)
+{
+    return (unsigned char)(1 + ((uint64_t)offset * 2654435761U >> 11) % 255);
+}
+
+void write_content(const char *name, off64_t offset, size_t length)
+{
+    unsigned char buffer[64 * KIB];
+    int fd = open(name, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+
+    assert_true(fd >= 0);
+    while (length > 0) {
+        size_t step = length < sizeof buffer ? length : sizeof buffer;
+        for (size_t i = 0; i < step; i++)
+            buffer[i] = content(offset + (off64_t)i);
+        assert_int_equal(pwrite64(fd, buffer, step, offset), step);
+        offset += (off64_t)step;
+        length -= step;
+    }
+    assert_int_equal(close(fd), 0);
+}
+
+void make_file(const char *name, size_t size)
+{
+    (void)unlink(name);
+    write_content(name, 0, size);
+}
+
+void make_text(const char *name, const char *text, size_t length)
+{
+    FILE *file;
+
+    (void)unlink(name);
+    file = fopen(name, "w");
+    assert_non_null(file);
+    assert_int_equal(fwrite(text, 1, length, file), length);
+    assert_int_equal(fclose(file), 0);
+}
+
+size_t mapped_bytes(const char *name)
+{
+    struct stat status;
+    char line[PAGE];
+    size_t bytes = 0;
+    FILE *maps = fopen("/proc/self/maps", "r");
+
+    assert_non_null(maps);
+    assert_int_equal(stat(name, &status), 0);
+    while (fgets(line, sizeof line, maps) != NULL) {
+        uintptr_t from, to, inode;
+        unsigned major_number, minor_number;
+        if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " %*s %*x %x:%x %" SCNuPTR, &from, &to,
+                   &major_number, &minor_number, &inode) == 5 &&
+            inode == status.st_ino && makedev(major_number, minor_number) == status.st_dev)
+            bytes += to - from;
+    }
+    assert_int_equal(fclose(maps), 0);
+    return bytes;
+}
+
+int ending_of(void (*story)(void))
+{
+    static const struct rlimit no_core = {0, 0};
+    int status = -1;
+    pid_t child = fork();
+
+    assert_int_not_equal(child, -1);
+    if (child == 0) {
+        (void)setrlimit(RLIMIT_CORE, &no_core);
+        (void)alarm(WATCHDOG_SECONDS);
+        story();
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    return status;
+}
+
+void in_story(bool holds)
+{
+    if (!holds)
+        _exit(1);
+}

@@ -1,0 +1,48 @@
+/*
+ * What the tests of all rooms need: a directory of their own to work in, files of known content, a
+ * look at what is mapped, and children for what ends a process.
+ */
+#ifndef UNIT_H
+#define UNIT_H
+
+/* cmocka.h wants these before it */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+enum { PAGE = 4096, KIB = 1 << 10, MIB = 1 << 20 };
+
+#define COUNT(array) (sizeof(array) / sizeof((array)[0]))
+
+/* For cmocka_run_group_tests(): work in an empty directory, and remove it. What hangs is ended. */
+int unit_enter(void **state);
+int unit_leave(void **state);
+
+/* The byte at an offset of a test file. Never 0: what pads a truncated page stands out. */
+unsigned char content(off64_t offset);
+
+/* (Re)write `length` bytes of a file, made if it is not there, from `offset` on. */
+void write_content(const char *name, off64_t offset, size_t length);
+
+/* Make a file anew, with another inode than the former one of that name. */
+void make_file(const char *name, size_t size);
+void make_text(const char *name, const char *text, size_t length);
+
+/* How many bytes of a file are in this process's memory map, whole pages; 0: it is not mapped. */
+size_t mapped_bytes(const char *name);
+
+/* Run a story in a child. @return its wait status, waitpid(2); 0: it came to its end */
+int ending_of(void (*story)(void));
+
+/* What the sanitizer asks for; a test may define its own. */
+const char *__asan_default_options(void);
+
+/* For a story, in place of cmocka's assertions: a child must not go on with the other tests. */
+void in_story(bool holds);
+
+#endif
