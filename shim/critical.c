@@ -15,6 +15,8 @@ struct critical critical_enter(void)
     sigset_t all;
 
     sigfillset(&all);
+    sigdelset(&all, SIGBUS);
+    sigdelset(&all, SIGSEGV);
     (void)libc_next(pthread_sigmask)(SIG_BLOCK, &all, &section.signals);
     (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &section.cancel_state);
     if (depth++ == 0) {

@@ -14,9 +14,10 @@ struct critical {
 };
 
 /*
- * Enter the section, all signals blocked; a thread that is in it may enter again. Whoever is inside
- * can't be interrupted, so one who waits, even in a handler, waits for a thread that goes on.
- * Keeps errno.
+ * Enter the section, all signals blocked but SIGBUS and SIGSEGV: a fault inside is a fault, and
+ * blocked it would kill. A thread that is in the section may enter again. Whoever is inside can't
+ * be interrupted, so one who waits, even in a handler, waits for a thread that goes on. Keeps
+ * errno.
  */
 struct critical critical_enter(void);
 

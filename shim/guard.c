@@ -2,6 +2,7 @@
 
 #include "libc.h"
 #include "signals.h"
+#include "status.h"
 
 #include <setjmp.h>
 #include <stdatomic.h>
@@ -36,6 +37,8 @@ static bool on_fault(int number, siginfo_t *info, void *context)
 {
     struct copy *copy = current;
 
+    if (info->si_code > 0 && status_lost(info->si_addr))
+        return true;
     if (copy == NULL || info->si_code <= 0 || !touches(copy, number, info)) {
         guard_mask_changed(); /* the program's handler runs with this signal blocked */
         return false;

@@ -296,10 +296,16 @@ EXPORT int dup3(int fd, int target, int flags)
     argument = va_arg(arguments, void *);                                                          \
     va_end(arguments);
 
-static void before_fcntl(int fd, int command, const void *argument)
+/* A lock may be meant from the kernel's offset on: have it put right. */
+static void before_lock(int fd)
 {
     off64_t unused;
 
+    (void)stream_seek(fd, 0, SEEK_CUR, &unused);
+}
+
+static void before_fcntl(int fd, int command, const void *argument)
+{
     switch (command) {
     case F_SETFL:
         if (((intptr_t)argument & O_DIRECT) != 0)
@@ -310,8 +316,8 @@ static void before_fcntl(int fd, int command, const void *argument)
     case F_SETLKW:
     case F_OFD_GETLK:
     case F_OFD_SETLK:
-    case F_OFD_SETLKW: /* a lock may be meant from the kernel's offset on: have it put right */
-        (void)stream_seek(fd, 0, SEEK_CUR, &unused);
+    case F_OFD_SETLKW:
+        before_lock(fd);
         break;
     default:
         break;
@@ -335,6 +341,18 @@ EXPORT int fcntl64(int fd, int command, ...)
     TAKE_ARGUMENT(argument, command)
     before_fcntl(fd, command, argument);
     return after_fcntl(fd, command, libc_next(fcntl64)(fd, command, argument));
+}
+
+EXPORT int lockf(int fd, int command, off_t length)
+{
+    before_lock(fd);
+    return libc_next(lockf)(fd, command, length);
+}
+
+EXPORT int lockf64(int fd, int command, off64_t length)
+{
+    before_lock(fd);
+    return libc_next(lockf64)(fd, command, length);
 }
 
 /* ---- what the kernel, or libc, does with a descriptor itself ---- */
@@ -418,6 +436,13 @@ EXPORT int fexecve(int fd, char *const arguments[], char *const environment[])
     return libc_next(fexecve)(fd, arguments, environment);
 }
 
+EXPORT int execveat(int directory, const char *path, char *const arguments[],
+                    char *const environment[], int flags)
+{
+    let_go_all();
+    return libc_next(execveat)(directory, path, arguments, environment, flags);
+}
+
 /*
  * Declare `arguments`, and `rest`, which stands behind the NULL that ends them. libc's own execl()
  * reaches execve() inside of libc, where the library does not see it.
@@ -483,6 +508,12 @@ EXPORT FILE *popen(const char *command, const char *mode)
 {
     let_go_all();
     return libc_next(popen)(command, mode);
+}
+
+EXPORT pid_t _Fork(void)
+{
+    let_go_all();
+    return libc_next(_Fork)();
 }
 
 /*
@@ -555,7 +586,27 @@ EXPORT int sigaction(int number, const struct sigaction *restrict action,
 
 EXPORT sighandler_t signal(int number, sighandler_t handler)
 {
-    return signals_signal(number, handler);
+    return signals_signal(number, handler, libc_next(signal));
+}
+
+EXPORT sighandler_t __sysv_signal(int number, sighandler_t handler)
+{
+    return signals_signal(number, handler, libc_next(__sysv_signal));
+}
+
+EXPORT sighandler_t sysv_signal(int number, sighandler_t handler)
+{
+    return signals_signal(number, handler, libc_next(sysv_signal));
+}
+
+EXPORT sighandler_t bsd_signal(int number, sighandler_t handler)
+{
+    return signals_signal(number, handler, libc_next(bsd_signal));
+}
+
+EXPORT sighandler_t ssignal(int number, sighandler_t handler)
+{
+    return signals_signal(number, handler, libc_next(ssignal));
 }
 
 EXPORT int sigprocmask(int how, const sigset_t *restrict set, sigset_t *restrict former)

@@ -46,6 +46,8 @@
     X(int, dup3, (int fd, int target, int flags))                                                  \
     X(int, fcntl, (int fd, int command, ...))                                                      \
     X(int, fcntl64, (int fd, int command, ...))                                                    \
+    X(int, lockf, (int fd, int command, off_t length))                                             \
+    X(int, lockf64, (int fd, int command, off64_t length))                                         \
     X(ssize_t, sendfile, (int out, int in, off_t *offset, size_t count))                           \
     X(ssize_t, sendfile64, (int out, int in, off64_t *offset, size_t count))                       \
     X(ssize_t, copy_file_range,                                                                    \
@@ -65,6 +67,10 @@
        const posix_spawnattr_t *attributes, char *const arguments[], char *const environment[]))   \
     X(int, system, (const char *command))                                                          \
     X(FILE *, popen, (const char *command, const char *mode))                                      \
+    X(int, execveat,                                                                               \
+      (int directory, const char *path, char *const arguments[], char *const environment[],        \
+       int flags))                                                                                 \
+    X(pid_t, _Fork, (void))                                                                        \
     X(pid_t, vfork, (void))                                                                        \
     X(FILE *, fdopen, (int fd, const char *mode))                                                  \
     X(DIR *, fdopendir, (int fd))                                                                  \
@@ -73,6 +79,10 @@
     X(int, listen, (int fd, int backlog))                                                          \
     X(int, sigaction, (int number, const struct sigaction *action, struct sigaction *former))      \
     X(sighandler_t, signal, (int number, sighandler_t handler))                                    \
+    X(sighandler_t, __sysv_signal, (int number, sighandler_t handler))                             \
+    X(sighandler_t, sysv_signal, (int number, sighandler_t handler))                               \
+    X(sighandler_t, bsd_signal, (int number, sighandler_t handler))                                \
+    X(sighandler_t, ssignal, (int number, sighandler_t handler))                                   \
     X(int, sigprocmask, (int how, const sigset_t *set, sigset_t *former))                          \
     X(int, pthread_sigmask, (int how, const sigset_t *set, sigset_t *former))
 

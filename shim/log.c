@@ -65,7 +65,8 @@ bool log_directory_safe(const char *path)
     struct stat directory;
 
     (void)snprintf(copy, sizeof copy, "%s", path);
-    return stat(dirname(copy), &directory) == 0 && !(directory.st_mode & S_IWOTH);
+    return stat(dirname(copy), &directory) == 0 && !(directory.st_mode & S_IWOTH) &&
+           (directory.st_uid == 0 || directory.st_uid == writer);
 }
 
 /* For this thread alone, and so past libc, whose seteuid(3) is for all threads. */

@@ -36,7 +36,8 @@ void log_line(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /*
  * ProFTPD's rule for its own logs: whether nobody but its owner and group can put something else in
- * the place of `path`, for its directory is not writable by everyone.
+ * the place of `path`, for its directory is not writable by everyone and belongs to root
+ * or to whom log_as() named.
  */
 bool log_directory_safe(const char *path);
 

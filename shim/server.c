@@ -24,7 +24,7 @@ static struct config in_force;
 static char config_path[PATH_MAX];
 static uid_t started_as;
 static bool accepted; /* since the last fork */
-static volatile sig_atomic_t hung_up;
+static atomic_bool hung_up;
 static struct critical forking;
 
 /* ---- which process this is ---- */
@@ -136,10 +136,10 @@ static void announce(void)
 void server_opening(void)
 {
     /* with the rights it started with: it has given up root's for most of the time */
-    if (!hung_up || role != MASTER || geteuid() != started_as)
+    if (!atomic_load_explicit(&hung_up, memory_order_relaxed) || role != MASTER ||
+        geteuid() != started_as || !atomic_exchange(&hung_up, false))
         return;
     int saved = errno;
-    hung_up = 0;
     if (put_in_force())
         announce();
     errno = saved;
@@ -163,7 +163,8 @@ void server_listening(void)
 static bool on_hangup(int number, siginfo_t *info, void *context)
 {
     signals_forward(number, info, context);
-    hung_up = 1; /* last, so that a file that the program's handler opens doesn't reload */
+    atomic_store(&hung_up,
+                 true); /* last, so that a file that the program's handler opens doesn't reload */
     return true;
 }
 

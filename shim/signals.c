@@ -1,7 +1,6 @@
 #include "signals.h"
 
 #include "critical.h"
-#include "libc.h"
 
 #include <ucontext.h>
 #include <unistd.h>
@@ -142,19 +141,19 @@ int signals_action(int number, const struct sigaction *action, struct sigaction 
     return result;
 }
 
-sighandler_t signals_signal(int number, sighandler_t handler)
+sighandler_t signals_signal(int number, sighandler_t handler, libc_signal_function *next)
 {
     struct stand *stand = stand_of(number);
     sighandler_t before, result;
     struct sigaction ours;
 
     if (stand == NULL)
-        return libc_next(signal)(number, handler);
+        return next(number, handler);
 
     struct critical section = critical_enter();
     before = stand->program.sa_handler;
-    /* libc knows which flags signal() means today, siginterrupt(3) included: let it, then look */
-    result = libc_next(signal)(number, handler);
+    /* libc knows which flags this means today, siginterrupt(3) included: let it, then look */
+    result = next(number, handler);
     if (result != SIG_ERR) {
         (void)libc_next(sigaction)(number, NULL, &stand->program);
         ours = with_arrive(number, &stand->program);

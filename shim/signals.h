@@ -6,6 +6,8 @@
 #ifndef SIGNALS_H
 #define SIGNALS_H
 
+#include "libc.h"
+
 #include <signal.h>
 #include <stdbool.h>
 
@@ -24,8 +26,9 @@ void signals_forward(int number, siginfo_t *info, void *context);
 
 /*
  * sigaction(2) and signal(2) as the program sees them. Same results and errno as libc's.
+ * @param next  libc's function of the name that was called: there are several, with several flags
  */
 int signals_action(int number, const struct sigaction *action, struct sigaction *former);
-sighandler_t signals_signal(int number, sighandler_t handler);
+sighandler_t signals_signal(int number, sighandler_t handler, libc_signal_function *next);
 
 #endif

@@ -55,11 +55,16 @@ static int create_file(const char *path)
     if (is_status_file(path))
         (void)unlink(path);
     int fd = libc_next(open)(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_CLOEXEC, 0644);
-    if (fd != -1 && (fchmod(fd, 0644) == -1 || ftruncate(fd, sizeof of_this_process) == -1)) {
-        (void)libc_next(close)(fd);
+    if (fd == -1)
         return -1;
-    }
-    return fd;
+    /* allocated, for a file with holes on a full disk faults when it is written to */
+    int failure = fchmod(fd, 0644) == -1 ? errno : posix_fallocate(fd, 0, sizeof of_this_process);
+    if (failure == 0)
+        return fd;
+    (void)libc_next(close)(fd);
+    (void)unlink(path);
+    errno = failure;
+    return -1;
 }
 
 bool status_share(const char *path)
@@ -85,6 +90,15 @@ bool status_share(const char *path)
 void status_add(enum status_counter counter, uint64_t amount)
 {
     atomic_fetch_add_explicit(&counters->values[counter], amount, memory_order_relaxed);
+}
+
+bool status_lost(const void *address)
+{
+    uintptr_t start = (uintptr_t)counters, within = (uintptr_t)address - start;
+    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED;
+
+    return counters != &of_this_process && within < sizeof *counters &&
+           mmap(counters, sizeof *counters, PROT_READ | PROT_WRITE, flags, -1, 0) != MAP_FAILED;
 }
 
 uint64_t status_get(enum status_counter counter)

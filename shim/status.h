@@ -48,6 +48,12 @@ bool status_share(const char *path);
 /* Add to a counter. Async-signal-safe, lock-free. */
 void status_add(enum status_counter counter, uint64_t amount);
 
+/*
+ * For the handler of a fault: whether the counters are what faulted, because somebody truncated the
+ * status file. This process then counts for itself. Async-signal-safe.
+ */
+bool status_lost(const void *address);
+
 uint64_t status_get(enum status_counter counter);
 
 /* Log a line for each kind of trouble that sessions have met and that has not been told yet. */

@@ -56,16 +56,15 @@ enum { MAX_PARTS = 16 };
 
 struct request {
     int fd;
-    const struct iovec *parts; /* as the program gave them */
     int count;
-    struct iovec copies[MAX_PARTS]; /* the program's may be anywhere, or nowhere */
-    size_t length;                  /* of all parts, bytes */
+    struct iovec parts[MAX_PARTS]; /* a copy: the program's may be nowhere, or be read into */
+    size_t length;                 /* of all parts, bytes */
 };
 
 enum outcome {
-    SERVED,
-    NOT_NOW, /* the kernel's for this once */
-    NO_MORE  /* the kernel's from now on */
+    ANSWERED,
+    ANSWERED_LAST, /* this one was; the next are the kernel's */
+    NO_ANSWER      /* the kernel's, from this one on */
 };
 
 static struct stream streams[STREAM_LIMIT];
@@ -91,9 +90,12 @@ static bool flags_allow(int flags)
     return (flags & (O_ACCMODE | O_PATH | O_DIRECT | O_DIRECTORY)) == O_RDONLY;
 }
 
-/* Files whose content is made while it is read: what a mapping of them shows is not what read()
- * gives. */
-static bool is_pseudo_file(int fd)
+/*
+ * Whether what a mapping shows is not what read() gives, or costs what read() does not: files whose
+ * content is made while it is read; overlayfs, where a file that is written to becomes another one;
+ * tmpfs, where looking into a hole fills it.
+ */
+static bool is_unlike_its_mapping(int fd, const struct stat64 *status)
 {
     struct statfs system;
 
@@ -107,7 +109,11 @@ static bool is_pseudo_file(int fd)
     case SECURITYFS_MAGIC:
     case CGROUP_SUPER_MAGIC:
     case CGROUP2_SUPER_MAGIC:
+    case OVERLAYFS_SUPER_MAGIC:
+    case HUGETLBFS_MAGIC:
         return true;
+    case TMPFS_MAGIC:
+        return status->st_blocks * 512 < status->st_size;
     default:
         return false;
     }
@@ -133,28 +139,49 @@ static void begin(int fd, const struct stat64 *status, struct preload *listed)
     descriptor_attach(fd, slot);
 }
 
+static void detach(int fd, int slot)
+{
+    if (descriptor_detach(fd, slot))
+        descriptor_unpin(slot);
+}
+
+/* Make `fd` stand for nothing, in case its close went past the library: a direct system call. */
+static void forget(int fd)
+{
+    int slot = descriptor_pin(fd);
+
+    if (slot == NO_SLOT)
+        return;
+    detach(fd, slot);
+    descriptor_unpin(slot);
+}
+
+static bool is_candidate(int fd, int flags, struct stat64 *status)
+{
+    return atomic_load_explicit(&serving, memory_order_relaxed) && !is_standard(fd) &&
+           flags_allow(flags) && fstat64(fd, status) == 0 && S_ISREG(status->st_mode) &&
+           status->st_size > 0;
+}
+
 void stream_opened(int fd, int flags)
 {
     struct stat64 status;
     int saved = errno;
 
-    stream_closing(fd); /* should its close have gone past the library: a direct system call */
-    if (!atomic_load_explicit(&serving, memory_order_relaxed) || is_standard(fd) ||
-        !flags_allow(flags) || fstat64(fd, &status) == -1 || !S_ISREG(status.st_mode) ||
-        status.st_size == 0) {
-        errno = saved;
-        return;
+    forget(fd);
+    if (is_candidate(fd, flags, &status)) {
+        /* critical: the child of a fork in between would share the offset, unknown to both */
+        struct critical section = critical_enter();
+        struct preload *listed = preload_find(&status);
+        bool small = listed == NULL && status.st_size < atomic_load(&min_size);
+        if (small)
+            status_add(STATUS_SMALL, 1);
+        else if (!is_unlike_its_mapping(fd, &status))
+            begin(fd, &status, listed);
+        else
+            preload_release(listed);
+        critical_leave(&section);
     }
-    /* critical: a fork must not come between, for the child would share the offset unknown to us */
-    struct critical section = critical_enter();
-    struct preload *listed = preload_find(&status);
-    if (listed != NULL)
-        begin(fd, &status, listed);
-    else if (status.st_size < atomic_load(&min_size))
-        status_add(STATUS_SMALL, 1);
-    else if (!is_pseudo_file(fd))
-        begin(fd, &status, NULL);
-    critical_leave(&section);
     errno = saved;
 }
 
@@ -191,12 +218,6 @@ static void give_back(int slot, off64_t offset)
     atomic_store(&streams[slot].offset, offset);
 }
 
-static void detach(int fd, int slot)
-{
-    if (descriptor_detach(fd, slot))
-        descriptor_unpin(slot);
-}
-
 void stream_let_go(int fd)
 {
     if (!descriptor_served(fd))
@@ -207,7 +228,7 @@ void stream_let_go(int fd)
     if (slot != NO_SLOT) {
         if (hand_over(slot, fd) != LET_GO)
             give_back(slot, LET_GO);
-        detach(fd, slot); /* duplicates follow when they are used: see stream_read() */
+        detach(fd, slot); /* duplicates follow when they are used: see answer() */
         descriptor_unpin(slot);
     }
     critical_leave(&section);
@@ -226,20 +247,26 @@ void stream_closing(int fd)
 {
     if (!descriptor_served(fd))
         return;
+    int saved = errno;
     struct critical section = critical_enter();
     int slot = descriptor_pin(fd);
     if (slot != NO_SLOT) {
+        /* handed over, for the close may not happen: it is a cancellation point */
+        off64_t offset = hand_over(slot, fd);
+        if (offset != LET_GO)
+            give_back(slot, offset);
         detach(fd, slot);
         descriptor_unpin(slot);
     }
     critical_leave(&section);
+    errno = saved;
 }
 
 bool stream_duplicated(int fd, int duplicate)
 {
     int slot = descriptor_pin(fd);
 
-    stream_closing(duplicate); /* as in stream_opened() */
+    forget(duplicate);
     if (slot == NO_SLOT)
         return false;
     if (is_standard(duplicate) || duplicate >= DESCRIPTOR_LIMIT) {
@@ -260,7 +287,7 @@ bool stream_replacing(int fd, int target)
 int stream_replaced(int target, bool shared, int result)
 {
     if (result == -1 && shared)
-        stream_closing(target);
+        forget(target);
     return result;
 }
 
@@ -281,22 +308,7 @@ bool stream_seek(int fd, off64_t offset, int whence, off64_t *result)
     return from != LET_GO;
 }
 
-/* Read by the kernel where the stream stands. @return false: the stream is let go */
-static bool read_by_kernel(int slot, const struct request *request, ssize_t *result)
-{
-    struct critical section = critical_enter();
-    off64_t from = hand_over(slot, request->fd);
-
-    if (from != LET_GO) {
-        *result = libc_next(readv)(request->fd, request->parts, request->count);
-        give_back(slot, from + (*result > 0 ? *result : 0));
-        status_add(STATUS_BYTES_KERNEL, *result > 0 ? (uint64_t)*result : 0);
-    }
-    critical_leave(&section);
-    return from != LET_GO;
-}
-
-/* ---- reading from memory; all with the stream's busy flag held ---- */
+/* ---- reading from memory; with the stream's busy flag held ---- */
 
 /* Learn the file's size anew. @return false: it can't be had */
 static bool look_at_size(struct stream *stream, int slot, int fd)
@@ -402,7 +414,7 @@ static bool copy_request(struct stream *stream, int slot, const struct request *
 {
     char last = '\0';
 
-    for (const struct iovec *part = request->copies; length > 0; part++) {
+    for (const struct iovec *part = request->parts; length > 0; part++) {
         size_t step = part->iov_len < length ? part->iov_len : length;
         if (!copy_part(stream, slot, request->fd, offset, part->iov_base, step))
             return false;
@@ -414,77 +426,94 @@ static bool copy_request(struct stream *stream, int slot, const struct request *
     return still_there(stream, slot, request->fd, offset, last);
 }
 
+/* ---- reading ---- */
+
 /* Move the stream's offset from `from` to `to`, unless somebody else has moved it. */
 static bool advance(struct stream *stream, off64_t from, off64_t to)
 {
     return atomic_compare_exchange_strong(&stream->offset, &from, to);
 }
 
-static enum outcome read_from_memory(struct stream *stream, int slot, const struct request *request,
-                                     off64_t at, ssize_t *result)
+/* Where the stream stands, or LET_GO. */
+static off64_t standing(const struct stream *stream)
 {
-    bool moves = at == STREAM_OFFSET;
-    off64_t stands = atomic_load(&stream->offset);
-    off64_t offset = moves ? stands : at;
+    off64_t offset = atomic_load(&stream->offset);
 
-    if (stands == LET_GO || offset > INT64_MAX - (off64_t)request->length)
-        return NO_MORE;
-    if (offset < 0)
-        return NOT_NOW;
-    ssize_t length = readable(stream, slot, request, offset);
-    if (length < 0)
-        return NO_MORE;
-    if (!worth_mapping(stream, offset, length))
-        return NOT_NOW;
-    /* Moved before the copy: a handler that interrupts it and reads, too, gets what comes next. */
-    if (moves && !advance(stream, offset, offset + length))
-        return NOT_NOW;
-    *result = length;
-    if (length == 0)
-        return SERVED;
-    if (copy_request(stream, slot, request, offset, (size_t)length)) {
-        status_add(STATUS_BYTES, (uint64_t)length);
-        return SERVED;
+    if (offset ==
+        HANDED_OVER) { /* by another thread, which is in the section until it has it back */
+        struct critical section = critical_enter();
+        critical_leave(&section);
+        offset = atomic_load(&stream->offset);
     }
-    if (!moves || advance(stream, offset + length, offset))
-        return NO_MORE;
-    /* Others have read on meanwhile, from where this read ends: only its own bytes are missing. */
-    *result = libc_next(preadv64)(request->fd, request->parts, request->count, offset);
-    return SERVED;
+    return offset >= 0 ? offset : LET_GO;
 }
 
-/* Look the request over. NO_MORE: it is so odd that only the kernel knows what to say of it. */
-static enum outcome take_parts(struct request *request)
+/*
+ * What was to be read by us is read by the kernel, and the offset put where that ended. No
+ * cancellation while the stream is in use: the caller has been asked already.
+ */
+static void read_by_kernel(struct stream *stream, int slot, const struct request *request,
+                           bool moves, off64_t offset, ssize_t length, ssize_t *result)
+{
+    int cancel_state;
+
+    errno = EBADF;
+    *result = -1;
+    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
+    if (descriptor_is(request->fd, slot))
+        *result = libc_next(preadv64)(request->fd, request->parts, request->count, offset);
+    (void)pthread_setcancelstate(cancel_state, NULL);
+    ssize_t got = *result > 0 ? *result : 0;
+    if (moves && got != length)
+        (void)advance(stream, offset + length, offset + got);
+    status_add(STATUS_BYTES_KERNEL, (uint64_t)got);
+}
+
+static enum outcome answer(struct stream *stream, int slot, const struct request *request,
+                           off64_t at, bool exclusive, ssize_t *result)
+{
+    bool moves = at == STREAM_OFFSET, mapped;
+    off64_t offset;
+    ssize_t length;
+
+    do {
+        off64_t stands = standing(stream);
+        offset = moves ? stands : at;
+        if (stands == LET_GO || offset > INT64_MAX - (off64_t)request->length)
+            return NO_ANSWER;
+        length = (ssize_t)request->length;
+        if (exclusive && length > 0)
+            length = readable(stream, slot, request, offset);
+        if (length < 0)
+            return NO_ANSWER;
+        mapped = exclusive && request->length > 0 && worth_mapping(stream, offset, length);
+        /* Moved before the copy: a handler that interrupts it and reads, too, gets what follows. */
+    } while (moves && !advance(stream, offset, offset + length));
+
+    *result = length;
+    if (mapped && (length == 0 || copy_request(stream, slot, request, offset, (size_t)length))) {
+        status_add(STATUS_BYTES, (uint64_t)length);
+        return ANSWERED;
+    }
+    read_by_kernel(stream, slot, request, moves, offset, length, result);
+    return mapped ? ANSWERED_LAST : ANSWERED;
+}
+
+/* @return false: the request is so odd that only the kernel knows what to say of it */
+static bool take_parts(struct request *request, const struct iovec *parts)
 {
     request->length = 0;
     if (request->count < 1 || request->count > MAX_PARTS ||
-        !guard_copy(request->copies, request->parts,
-                    (size_t)request->count * sizeof *request->parts))
-        return NO_MORE;
+        !guard_copy(request->parts, parts, (size_t)request->count * sizeof *parts))
+        return false;
     for (int i = 0; i < request->count; i++) {
-        const struct iovec *part = &request->copies[i];
+        const struct iovec *part = &request->parts[i];
         if (part->iov_len > MOST_BYTES - request->length ||
             (uintptr_t)part->iov_base > USER_SPACE - part->iov_len)
-            return NO_MORE;
+            return false;
         request->length += part->iov_len;
     }
-    return request->length > 0 ? SERVED : NOT_NOW;
-}
-
-static enum outcome try_memory(int slot, struct request *request, off64_t offset, ssize_t *result)
-{
-    struct stream *stream = &streams[slot];
-
-    if (!guard_ready())
-        return NOT_NOW;
-    enum outcome outcome = take_parts(request);
-    if (outcome != SERVED)
-        return outcome;
-    if (atomic_flag_test_and_set(&stream->busy))
-        return NOT_NOW;
-    outcome = read_from_memory(stream, slot, request, offset, result);
-    atomic_flag_clear(&stream->busy);
-    return outcome;
+    return true;
 }
 
 bool stream_read(int fd, const struct iovec *parts, int count, off64_t offset, ssize_t *result)
@@ -496,19 +525,22 @@ bool stream_read(int fd, const struct iovec *parts, int count, off64_t offset, s
     if (slot == NO_SLOT)
         return false;
 
+    struct stream *stream = &streams[slot];
     struct request request;
-    request.fd = fd;
-    request.parts = parts;
-    request.count = count;
+    enum outcome outcome = NO_ANSWER;
     int saved = errno;
-    enum outcome outcome = try_memory(slot, &request, offset, result);
-    bool answered = outcome == SERVED;
-    if (!answered || *result >= 0)
+    request.fd = fd;
+    request.count = count;
+    if (guard_ready() && take_parts(&request, parts)) {
+        bool exclusive = !atomic_flag_test_and_set(&stream->busy);
+        outcome = answer(stream, slot, &request, offset, exclusive, result);
+        if (exclusive)
+            atomic_flag_clear(&stream->busy);
+    }
+    if (outcome == NO_ANSWER || *result >= 0)
         errno = saved;
-    if (outcome == NOT_NOW && offset == STREAM_OFFSET)
-        answered = read_by_kernel(slot, &request, result);
-    if (!answered && outcome == NO_MORE)
+    if (outcome != ANSWERED)
         stream_let_go(fd);
     descriptor_unpin(slot);
-    return answered;
+    return outcome != NO_ANSWER;
 }
