@@ -114,9 +114,10 @@ server_start() {
     server_is_up || { server_stop; return 1; }
 }
 
-# Asked of the kernel: connecting to find out would be a session too many for whoever counts them.
+# Asked of the kernel: connecting to find out would be a session too many for whoever counts them. The server listens
+# for a moment before it listens for good, which is when it has written down its process number.
 server_is_up() {
-    grep -q "$(printf ':%04X 00000000:0000 0A' "$(<"$server/ftp_port")")" /proc/net/tcp
+    [[ -s $server/pid ]] && grep -q "$(printf ':%04X 00000000:0000 0A' "$(<"$server/ftp_port")")" /proc/net/tcp
 }
 
 server_is_gone() {
