@@ -114,14 +114,16 @@ server_start() {
     server_is_up || { server_stop; return 1; }
 }
 
-# Asked of the kernel: connecting to find out would be a session too many for whoever counts them. The server listens
-# for a moment before it listens for good, which is when it has written down its process number.
+# Asked of the kernel: connecting to find out would be a session too many for whoever counts them.
 server_is_up() {
-    [[ -s $server/pid ]] && grep -q "$(printf ':%04X 00000000:0000 0A' "$(<"$server/ftp_port")")" /proc/net/tcp
+    grep -q "$(printf ':%04X 00000000:0000 0A' "$(<"$server/ftp_port")")" /proc/net/tcp
 }
 
+# The process is looked for, too: it has its group only once setsid has run.
 server_is_gone() {
-    ! kill -0 -- "-$(<"$server/group")" 2>/dev/null
+    local group
+    group=$(<"$server/group")
+    ! kill -0 "$group" 2>/dev/null && ! kill -0 -- "-$group" 2>/dev/null
 }
 
 server_is_up_or_gone() {
