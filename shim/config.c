@@ -17,11 +17,32 @@
 /* From bench/: below this, mapping a file costs more than reading it. */
 #define DEFAULT_MIN_SIZE ((off64_t)4 << 20)
 
-enum { MAX_DEPTH = 16, MAX_WORDS = 1024 };
+#define DEFAULT_READ_AHEAD ((off64_t)8 << 20)
+#define DEFAULT_READ_SIZE  ((off64_t)256 << 10)
+
+/* What is out of these bounds is a slip of the pen, such as a forgotten unit. */
+#define LEAST_MAX_MEMORY ((off64_t)1 << 20)
+#define LEAST_READ_AHEAD ((off64_t)64 << 10)
+#define MOST_READ_AHEAD  ((off64_t)1 << 30)
+#define LEAST_READ_SIZE  ((off64_t)4 << 10)
+#define MOST_READ_SIZE   ((off64_t)16 << 20)
+
+enum { MAX_DEPTH = 16, MAX_WORDS = 1024, DEFAULT_MAX_PERCENT = 50 };
 
 enum context { SERVER, GLOBAL, VIRTUAL_HOST, CONTEXT_COUNT };
 
-enum directive_name { ENGINE, FILES, MIN_SIZE, LOG, STATUS_FILE, DIRECTIVE_COUNT };
+enum directive_name {
+    ENGINE,
+    FILES,
+    MIN_SIZE,
+    LOCK,
+    MAX_MEMORY,
+    READ_AHEAD,
+    READ_SIZE,
+    LOG,
+    STATUS_FILE,
+    DIRECTIVE_COUNT
+};
 
 struct section {
     const char *name; /* as ProFTPD spells it */
@@ -145,6 +166,37 @@ static bool parse_size(const char *number, const char *unit, off64_t *size)
     return true;
 }
 
+/* "50%", from 1 to 100. */
+static bool parse_percent(const char *word, unsigned *percent)
+{
+    char *end;
+    unsigned long value = isdigit((unsigned char)*word) ? strtoul(word, &end, 10) : 0;
+
+    if (value < 1 || value > 100 || strcmp(end, "%") != 0)
+        return false;
+    *percent = (unsigned)value;
+    return true;
+}
+
+/* A size within bounds, or off, which is 0. */
+static bool parse_size_or_off(size_t count, char **arguments, off64_t least, off64_t most,
+                              off64_t *size)
+{
+    bool on;
+    off64_t value = 0;
+
+    if (count == 1 && parse_boolean(arguments[0], &on) && !on) {
+        *size = 0;
+        return true;
+    }
+    if (count < 1 || count > 2 ||
+        !parse_size(arguments[0], count == 2 ? arguments[1] : NULL, &value) || value < least ||
+        value > most)
+        return false;
+    *size = value;
+    return true;
+}
+
 /* ---- directives ---- */
 
 static void take_engine(struct parser *parser, struct config *config, size_t count,
@@ -179,6 +231,46 @@ static void take_min_size(struct parser *parser, struct config *config, size_t c
         error(parser, "TransferMMapMinSize takes a size, such as 4 MB, 512 KB or 65536");
 }
 
+static void take_lock(struct parser *parser, struct config *config, size_t count, char **arguments)
+{
+    bool on;
+
+    if (count != 1 || !parse_boolean(arguments[0], &on))
+        error(parser, "TransferMMapLock takes on or off");
+    else
+        config->lock = on;
+}
+
+static void take_max_memory(struct parser *parser, struct config *config, size_t count,
+                            char **arguments)
+{
+    struct config_memory memory = {.bytes = 0};
+
+    if ((count == 1 && parse_percent(arguments[0], &memory.percent)) ||
+        ((count == 1 || count == 2) &&
+         parse_size(arguments[0], count == 2 ? arguments[1] : NULL, &memory.bytes) &&
+         memory.bytes >= LEAST_MAX_MEMORY))
+        config->max_memory = memory;
+    else
+        error(parser, "TransferMMapMaxMemory takes a size from 1 MB on, such as 2 GB, or a share "
+                      "of the machine's memory from 1%% to 100%%");
+}
+
+static void take_read_ahead(struct parser *parser, struct config *config, size_t count,
+                            char **arguments)
+{
+    if (!parse_size_or_off(count, arguments, LEAST_READ_AHEAD, MOST_READ_AHEAD,
+                           &config->read_ahead))
+        error(parser, "TransferMMapReadAhead takes a size from 64 KB to 1 GB, or off");
+}
+
+static void take_read_size(struct parser *parser, struct config *config, size_t count,
+                           char **arguments)
+{
+    if (!parse_size_or_off(count, arguments, LEAST_READ_SIZE, MOST_READ_SIZE, &config->read_size))
+        error(parser, "TransferMMapReadSize takes a size from 4 KB to 16 MB, or off");
+}
+
 static void take_log(struct parser *parser, struct config *config, size_t count, char **arguments)
 {
     bool path = count == 1 && arguments[0][0] == '/';
@@ -208,6 +300,10 @@ static const struct directive directives[DIRECTIVE_COUNT] = {
     [ENGINE] = {"TransferMMapEngine", false, take_engine},
     [FILES] = {"TransferMMapFile", false, take_files},
     [MIN_SIZE] = {"TransferMMapMinSize", true, take_min_size},
+    [LOCK] = {"TransferMMapLock", true, take_lock},
+    [MAX_MEMORY] = {"TransferMMapMaxMemory", true, take_max_memory},
+    [READ_AHEAD] = {"TransferMMapReadAhead", true, take_read_ahead},
+    [READ_SIZE] = {"TransferMMapReadSize", true, take_read_size},
     [LOG] = {"TransferMMapLog", true, take_log},
     [STATUS_FILE] = {"TransferMMapStatusFile", true, take_status_file},
 };
@@ -463,7 +559,13 @@ bool config_read(const char *path, struct config *config)
 {
     struct parser parser = {.path = path, .line = 1, .config = config};
 
-    *config = (struct config){.valid = true, .min_size = DEFAULT_MIN_SIZE, .log = LOG_TO_SYSLOG};
+    *config = (struct config){.valid = true,
+                              .min_size = DEFAULT_MIN_SIZE,
+                              .lock = true,
+                              .max_memory = {.percent = DEFAULT_MAX_PERCENT},
+                              .read_ahead = DEFAULT_READ_AHEAD,
+                              .read_size = DEFAULT_READ_SIZE,
+                              .log = LOG_TO_SYSLOG};
     /* O_NONBLOCK: a FIFO in the file's place would hold up the server's start */
     int fd = libc_next(open)(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
     if (fd == -1 && (errno == ENOENT || errno == ENOTDIR))

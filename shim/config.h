@@ -15,11 +15,21 @@ struct config_list {
     size_t count;
 };
 
+/* TransferMMapMaxMemory: a size, or else a share of the machine's memory. */
+struct config_memory {
+    off64_t bytes;    /* 0: see percent */
+    unsigned percent; /* 1 to 100 */
+};
+
 struct config {
-    bool valid;                /* false: has errors, must not be put in force */
-    bool engine;               /* TransferMMapEngine */
-    off64_t min_size;          /* TransferMMapMinSize, bytes */
-    struct config_list files;  /* TransferMMapFile: absolute paths and wildcards, in order */
+    bool valid;               /* false: has errors, must not be put in force */
+    bool engine;              /* TransferMMapEngine */
+    off64_t min_size;         /* TransferMMapMinSize, bytes */
+    struct config_list files; /* TransferMMapFile: absolute paths and wildcards, in order */
+    bool lock;                /* TransferMMapLock */
+    struct config_memory max_memory;
+    off64_t read_ahead;        /* TransferMMapReadAhead, bytes, 0: off */
+    off64_t read_size;         /* TransferMMapReadSize, bytes, 0: off */
     enum log_target log;       /* TransferMMapLog */
     char *log_path;            /* with LOG_TO_FILE, else NULL */
     char *status_path;         /* TransferMMapStatusFile, NULL: none */

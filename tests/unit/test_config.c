@@ -89,6 +89,11 @@ static void defaults_of_an_empty_file(void **state)
     assert_false(config.engine);
     assert_int_equal(config.min_size, 4 * MIB);
     assert_int_equal(config.files.count, 0);
+    assert_true(config.lock);
+    assert_int_equal(config.max_memory.bytes, 0);
+    assert_int_equal(config.max_memory.percent, 50);
+    assert_int_equal(config.read_ahead, 8 * MIB);
+    assert_int_equal(config.read_size, 256 * KIB);
     assert_int_equal(config.log, LOG_TO_SYSLOG);
     assert_null(config.log_path);
     assert_null(config.status_path);
@@ -104,12 +109,20 @@ static void every_directive(void **state)
               "TransferMMapFile /srv/a /srv/*.iso\n"
               "TransferMMapFile /srv/b\n"
               "TransferMMapMinSize 512 KB\n"
+              "TransferMMapLock off\n"
+              "TransferMMapMaxMemory 3 GB\n"
+              "TransferMMapReadAhead 16 MB\n"
+              "TransferMMapReadSize 64 KB\n"
               "TransferMMapLog /var/log/xfermmap.log\n"
               "TransferMMapStatusFile /run/xfermmap\n");
     assert_valid();
     assert_true(config.engine);
     assert_files(COUNT(paths), paths);
     assert_int_equal(config.min_size, 512 * KIB);
+    assert_false(config.lock);
+    assert_int_equal(config.max_memory.bytes, (off64_t)3 << 30);
+    assert_int_equal(config.read_ahead, 16 * MIB);
+    assert_int_equal(config.read_size, 64 * KIB);
     assert_int_equal(config.log, LOG_TO_FILE);
     assert_string_equal(config.log_path, "/var/log/xfermmap.log");
     assert_string_equal(config.status_path, "/run/xfermmap");
@@ -221,6 +234,38 @@ static void wrong_sizes(void **state)
     }
 }
 
+static void most_memory_as_size_or_share(void **state)
+{
+    (void)state;
+    read_text("TransferMMapMaxMemory 1%\n");
+    assert_valid();
+    assert_int_equal(config.max_memory.bytes, 0);
+    assert_int_equal(config.max_memory.percent, 1);
+    read_text("TransferMMapMaxMemory 100%\n");
+    assert_valid();
+    assert_int_equal(config.max_memory.percent, 100);
+    read_text("TransferMMapMaxMemory 1MB\n");
+    assert_valid();
+    assert_int_equal(config.max_memory.bytes, MIB);
+}
+
+static void read_ahead_and_read_size_can_be_off(void **state)
+{
+    (void)state;
+    read_text("TransferMMapReadAhead off\nTransferMMapReadSize 0\n");
+    assert_valid();
+    assert_int_equal(config.read_ahead, 0);
+    assert_int_equal(config.read_size, 0);
+    read_text("TransferMMapReadAhead 64 KB\nTransferMMapReadSize 4096\n");
+    assert_valid();
+    assert_int_equal(config.read_ahead, 64 * KIB);
+    assert_int_equal(config.read_size, 4096);
+    read_text("TransferMMapReadAhead 1 GB\nTransferMMapReadSize 16 MB\n");
+    assert_valid();
+    assert_int_equal(config.read_ahead, (off64_t)1 << 30);
+    assert_int_equal(config.read_size, 16 * MIB);
+}
+
 static void wrong_directives(void **state)
 {
     static const struct wrong cases[] = {
@@ -230,6 +275,26 @@ static void wrong_directives(void **state)
         {"TransferMMapFile\n", 1, "one or more absolute paths"},
         {"\nTransferMMapFile srv/a\n", 2, "'srv/a' is no absolute path"},
         {"TransferMMapFile ~/a\n", 1, "'~/a' is no absolute path"},
+        {"TransferMMapLock\n", 1, "takes on or off"},
+        {"TransferMMapLock 2\n", 1, "takes on or off"},
+        {"TransferMMapMaxMemory\n", 1, "size from 1 MB on"},
+        {"TransferMMapMaxMemory 0\n", 1, "size from 1 MB on"},
+        {"TransferMMapMaxMemory 1048575\n", 1, "size from 1 MB on"},
+        {"TransferMMapMaxMemory 50 %\n", 1, "from 1% to 100%"},
+        {"TransferMMapMaxMemory 0%\n", 1, "from 1% to 100%"},
+        {"TransferMMapMaxMemory 101%\n", 1, "from 1% to 100%"},
+        {"TransferMMapMaxMemory 18446744073709551666%\n", 1, "from 1% to 100%"},
+        {"TransferMMapMaxMemory -50%\n", 1, "from 1% to 100%"},
+        {"TransferMMapMaxMemory 50%%\n", 1, "from 1% to 100%"},
+        {"TransferMMapMaxMemory 50% MB\n", 1, "from 1% to 100%"},
+        {"TransferMMapMaxMemory %\n", 1, "from 1% to 100%"},
+        {"TransferMMapReadAhead\n", 1, "from 64 KB to 1 GB, or off"},
+        {"TransferMMapReadAhead on\n", 1, "from 64 KB to 1 GB, or off"},
+        {"TransferMMapReadAhead 65535\n", 1, "from 64 KB to 1 GB, or off"},
+        {"TransferMMapReadAhead 1073741825\n", 1, "from 64 KB to 1 GB, or off"},
+        {"TransferMMapReadSize 16\n", 1, "from 4 KB to 16 MB, or off"},
+        {"TransferMMapReadSize 17 MB\n", 1, "from 4 KB to 16 MB, or off"},
+        {"TransferMMapReadSize off off\n", 1, "from 4 KB to 16 MB, or off"},
         {"TransferMMapLog\n", 1, "absolute path, syslog or none"},
         {"TransferMMapLog log\n", 1, "absolute path, syslog or none"},
         {"TransferMMapLog /a /b\n", 1, "absolute path, syslog or none"},
@@ -629,6 +694,8 @@ int main(void)
         TEST(booleans),
         TEST(sizes),
         TEST(wrong_sizes),
+        TEST(most_memory_as_size_or_share),
+        TEST(read_ahead_and_read_size_can_be_off),
         TEST(wrong_directives),
         TEST(errors_are_told_all_at_once),
         TEST(quoted_arguments),
