@@ -1,6 +1,7 @@
 #include "config.h"
 
 #include "libc.h"
+#include "status.h"
 
 #include <ctype.h>
 #include <errno.h>
@@ -290,10 +291,14 @@ static void take_log(struct parser *parser, struct config *config, size_t count,
 static void take_status_file(struct parser *parser, struct config *config, size_t count,
                              char **arguments)
 {
-    if (count == 1 && arguments[0][0] == '/')
-        config->status_path = strdup(arguments[0]);
-    else if (count != 1 || strcasecmp(arguments[0], "none") != 0)
+    bool path = count == 1 && arguments[0][0] == '/';
+
+    if (!path && (count != 1 || strcasecmp(arguments[0], "none") != 0)) {
         error(parser, "TransferMMapStatusFile takes an absolute path or none");
+        return;
+    }
+    free(config->status_path);
+    config->status_path = path ? strdup(arguments[0]) : NULL;
 }
 
 static const struct directive directives[DIRECTIVE_COUNT] = {
@@ -577,6 +582,7 @@ bool config_read(const char *path, struct config *config)
             (void)libc_next(close)(fd);
         return true;
     }
+    config->status_path = strdup(STATUS_DEFAULT_PATH);
     check_owner(&parser, fd);
     if (config->valid)
         take_file(&parser, file);

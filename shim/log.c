@@ -8,6 +8,7 @@
 #include <libgen.h>
 #include <limits.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -18,17 +19,22 @@
 
 enum { LINE_MAX_BYTES = 8192 };
 
-static enum log_target log_target = LOG_TO_SYSLOG;
-static char log_path[PATH_MAX];
+struct destination {
+    enum log_target target;
+    char path[PATH_MAX];
+};
+
+static struct destination chosen = {.target = LOG_TO_SYSLOG}; /* in critical sections only */
 static uid_t writer;
-static bool echo;
+static atomic_bool echo;
 
 void log_to(enum log_target target, const char *path)
 {
-    log_target = target;
-    log_path[0] = '\0';
-    if (path != NULL)
-        (void)snprintf(log_path, sizeof log_path, "%s", path);
+    struct critical section = critical_enter();
+
+    chosen.target = target;
+    (void)snprintf(chosen.path, sizeof chosen.path, "%s", path != NULL ? path : "");
+    critical_leave(&section);
 }
 
 void log_as(uid_t user)
@@ -79,11 +85,9 @@ static void become(uid_t user)
 #endif
 }
 
-/* @return descriptor, -1: refused */
-static int open_file(const char *path)
+int log_open(const char *path, int flags, mode_t mode)
 {
-    const int flags =
-        O_WRONLY | O_APPEND | O_CREAT | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
+    const int safe = O_NOFOLLOW | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
     struct critical section =
         critical_enter(); /* no handler of the server's runs with its rights */
     uid_t server = geteuid();
@@ -91,8 +95,9 @@ static int open_file(const char *path)
 
     if (server != writer)
         become(writer);
+    errno = EPERM;
     if (log_directory_safe(path))
-        fd = libc_next(open)(path, flags, 0640);
+        fd = libc_next(open)(path, flags | safe, mode);
     if (server != writer)
         become(server);
     critical_leave(&section);
@@ -105,7 +110,7 @@ static bool write_to_file(const char *path, const char *message)
     char line[LINE_MAX_BYTES], host[HOST_NAME_MAX + 1] = "localhost", date[32];
     struct timespec now;
     struct tm local;
-    int fd = open_file(path);
+    int fd = log_open(path, O_WRONLY | O_APPEND | O_CREAT, 0640);
 
     if (fd == -1)
         return false;
@@ -126,12 +131,15 @@ void log_line(const char *format, ...)
     char message[LINE_MAX_BYTES / 2];
     int saved = errno;
     va_list arguments;
+    struct critical section = critical_enter();
+    struct destination to = chosen;
+    critical_leave(&section);
 
     va_start(arguments, format);
     (void)vsnprintf(message, sizeof message, format, arguments);
     va_end(arguments);
-    if (log_target == LOG_TO_SYSLOG ||
-        (log_target == LOG_TO_FILE && !write_to_file(log_path, message)))
+    if (to.target == LOG_TO_SYSLOG ||
+        (to.target == LOG_TO_FILE && !write_to_file(to.path, message)))
         write_to_syslog(message);
     if (echo)
         (void)fprintf(stderr, "%s: libxfermmap: %s\n", program_invocation_short_name, message);

@@ -30,7 +30,8 @@ void log_echo(bool on);
 
 /*
  * Write one line; printf(3)'s format, no newline. What can't go to the file goes to syslog. Failure
- * to write is not reported anywhere. Keeps errno. Not async-signal-safe.
+ * to write is not reported anywhere. Keeps errno. For several threads at once; not
+ * async-signal-safe. Takes 24 KiB of stack and no heap.
  */
 void log_line(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
@@ -40,5 +41,13 @@ void log_line(const char *format, ...) __attribute__((format(printf, 1, 2)));
  * or to whom log_as() named.
  */
 bool log_directory_safe(const char *path);
+
+/*
+ * Open a file that is the library's own, by that rule, following no link at its end, and as the
+ * user whom log_as() named, whoever this thread runs as.
+ * @param flags  of open(2); O_NOFOLLOW, O_CLOEXEC, O_NOCTTY and O_NONBLOCK are added
+ * @return descriptor; -1: errno is EPERM for the directory, or as of open(2)
+ */
+int log_open(const char *path, int flags, mode_t mode);
 
 #endif

@@ -33,12 +33,14 @@ struct preload {
     unsigned users; /* the index and the streams; in critical sections only */
     bool listed;    /* in the list that is being loaded */
     bool indexed;
+    unsigned slot;        /* in the status file */
     struct preload *next; /* among the retired */
     UT_hash_handle hh;
 };
 
 static struct preload *files;   /* the index, a uthash; in critical sections only */
 static struct preload *retired; /* out of the index, some still in use */
+static unsigned next_slot;
 static atomic_bool any; /* whether the index holds something; read outside of the sections */
 
 static struct identity identity_of(const struct stat64 *status)
@@ -80,6 +82,7 @@ static void drop_user(struct preload *file)
 static void retire(struct preload *file)
 {
     HASH_DEL(files, file);
+    status_file_clear(file->slot);
     file->next = retired;
     retired = file;
     drop_user(file);
@@ -125,7 +128,7 @@ static bool add(struct preload *file)
 }
 
 /* Map a file and index it. @return false: not possible, errno says why */
-static bool load_open_file(int fd, const struct stat64 *status)
+static bool load_open_file(const char *path, int fd, const struct stat64 *status)
 {
     struct preload *file = calloc(1, sizeof *file);
 
@@ -141,8 +144,11 @@ static bool load_open_file(int fd, const struct stat64 *status)
     if (!fits)
         errno = EFBIG;
     if (fits && mapping_map(&file->mapping, fd, 0, (size_t)status->st_size)) {
-        if (add(file))
+        if (add(file)) {
+            file->slot = next_slot++;
+            status_file_set(file->slot, path, (uint64_t)file->size, 0);
             return true;
+        }
         mapping_unmap(&file->mapping);
         errno = ENOMEM;
     }
@@ -151,7 +157,7 @@ static bool load_open_file(int fd, const struct stat64 *status)
 }
 
 /* @return NULL: loaded, or there is nothing in it to load; else what is wrong with it */
-static const char *load_file_as(int fd)
+static const char *load_file_as(const char *path, int fd)
 {
     struct stat64 status;
 
@@ -168,7 +174,7 @@ static const char *load_file_as(int fd)
     if (current)
         known->listed = true;
     critical_leave(&section);
-    if (!current && !load_open_file(fd, &status))
+    if (!current && !load_open_file(path, fd, &status))
         return strerror(errno);
     return NULL;
 }
@@ -177,7 +183,7 @@ static void load_file(const char *path)
 {
     /* O_NONBLOCK: opening a FIFO would wait for its other end */
     int fd = libc_next(open)(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
-    const char *wrong = load_file_as(fd);
+    const char *wrong = load_file_as(path, fd);
 
     if (wrong != NULL)
         log_line("TransferMMapFile %s: %s; it is served as if it were not listed", path, wrong);
@@ -260,6 +266,12 @@ struct preload *preload_find(const struct stat64 *status)
 const struct mapping *preload_mapping(const struct preload *file)
 {
     return &file->mapping;
+}
+
+void preload_count(const struct preload *file, uint64_t bytes, uint64_t bytes_kernel)
+{
+    if (file != NULL)
+        status_file_add(file->slot, 1, bytes, bytes_kernel);
 }
 
 void preload_release(struct preload *file)

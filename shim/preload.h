@@ -40,6 +40,12 @@ struct preload *preload_find(const struct stat64 *status);
 /* The whole file; valid until released. */
 const struct mapping *preload_mapping(const struct preload *file);
 
+/*
+ * Count a download of a listed file. Async-signal-safe. NULL is allowed.
+ * @param bytes, bytes_kernel  served from memory, and by the kernel
+ */
+void preload_count(const struct preload *file, uint64_t bytes, uint64_t bytes_kernel);
+
 /* Async-signal-safe. NULL is allowed. */
 void preload_release(struct preload *file);
 

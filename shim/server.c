@@ -85,6 +85,20 @@ static bool started_by_inetd(void)
 
 /* ---- directives ---- */
 
+static void share_status(void)
+{
+    const char *path = in_force.status_path;
+
+    /* who isn't root and has not asked for one can have none in /run, and needs no telling */
+    if (!status_share(path) && (started_as == 0 || strcmp(path, STATUS_DEFAULT_PATH) != 0))
+        log_line("TransferMMapStatusFile %s: %s", path,
+                 errno == EBUSY ? "another server at work counts there; give each its own"
+                 : errno == EPERM
+                     ? "it has to be in a directory of root's that not everyone may write to"
+                 : errno == EEXIST ? "there is something else than a status file; remove it"
+                                   : strerror(errno));
+}
+
 /*
  * Read the directive file and put it in force. With an error nothing changes.
  * @return false: there is none, or it has errors, which are logged
@@ -115,6 +129,9 @@ static bool put_in_force(void)
     }
     config_free(&in_force);
     in_force = config;
+    if (role == BYSTANDER)
+        share_status();
+    status_directives(config_path, in_force.engine);
     if (role != SESSION)
         preload_load(&in_force.files);
     stream_policy(in_force.engine, in_force.min_size);
@@ -155,8 +172,13 @@ void server_accepted(void)
 
 void server_listening(void)
 {
+    int saved = errno;
+
     if (role == STARTING)
         role = MASTER;
+    if (role == MASTER)
+        status_serving();
+    errno = saved;
 }
 
 /* Only noted here: the reload is for the main flow. */
@@ -199,10 +221,6 @@ static void begin(void)
 {
     if (role != SESSION) {
         role = STARTING;
-        if (!status_share(in_force.status_path))
-            log_line("TransferMMapStatusFile %s: %s; it has to be a new file, in a directory that "
-                     "not everyone may write to",
-                     in_force.status_path, strerror(errno));
         signals_stand_before(SIGHUP, on_hangup);
     }
     guard_start();

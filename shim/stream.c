@@ -50,6 +50,8 @@ struct stream {
     struct mapping window;
     off64_t size; /* of the file, as last seen, bytes */
     off64_t next; /* where a sequential reader reads next, bytes */
+
+    _Atomic uint64_t bytes, bytes_kernel; /* served so far, from memory and by the kernel */
 };
 
 enum { MAX_PARTS = 16 };
@@ -133,6 +135,8 @@ static void begin(int fd, const struct stat64 *status, struct preload *listed)
     stream->listed = listed;
     stream->size = status->st_size;
     stream->next = 0;
+    atomic_store(&stream->bytes, 0);
+    atomic_store(&stream->bytes_kernel, 0);
     atomic_store(&stream->offset, 0);
     status_add(listed != NULL ? STATUS_LISTED : STATUS_MAPPED, 1);
 
@@ -174,12 +178,14 @@ void stream_opened(int fd, int flags)
         struct critical section = critical_enter();
         struct preload *listed = preload_find(&status);
         bool small = listed == NULL && status.st_size < atomic_load(&min_size);
-        if (small)
+        if (small) {
             status_add(STATUS_SMALL, 1);
-        else if (!is_unlike_its_mapping(fd, &status))
+        } else if (!is_unlike_its_mapping(fd, &status)) {
             begin(fd, &status, listed);
-        else
+        } else {
+            status_add(STATUS_ODD, 1);
             preload_release(listed);
+        }
         critical_leave(&section);
     }
     errno = saved;
@@ -190,6 +196,7 @@ void descriptor_on_end(int slot)
     struct stream *stream = &streams[slot];
 
     mapping_unmap(&stream->window);
+    preload_count(stream->listed, atomic_load(&stream->bytes), atomic_load(&stream->bytes_kernel));
     preload_release(stream->listed);
     atomic_flag_clear(&stream->busy);
 }
@@ -428,6 +435,12 @@ static bool copy_request(struct stream *stream, int slot, const struct request *
 
 /* ---- reading ---- */
 
+static void count_bytes(_Atomic uint64_t *of_stream, enum status_counter of_all, ssize_t bytes)
+{
+    atomic_fetch_add_explicit(of_stream, (uint64_t)bytes, memory_order_relaxed);
+    status_add(of_all, (uint64_t)bytes);
+}
+
 /* Move the stream's offset from `from` to `to`, unless somebody else has moved it. */
 static bool advance(struct stream *stream, off64_t from, off64_t to)
 {
@@ -466,7 +479,7 @@ static void read_by_kernel(struct stream *stream, int slot, const struct request
     ssize_t got = *result > 0 ? *result : 0;
     if (moves && got != length)
         (void)advance(stream, offset + length, offset + got);
-    status_add(STATUS_BYTES_KERNEL, (uint64_t)got);
+    count_bytes(&stream->bytes_kernel, STATUS_BYTES_KERNEL, got);
 }
 
 static enum outcome answer(struct stream *stream, int slot, const struct request *request,
@@ -492,7 +505,7 @@ static enum outcome answer(struct stream *stream, int slot, const struct request
 
     *result = length;
     if (mapped && (length == 0 || copy_request(stream, slot, request, offset, (size_t)length))) {
-        status_add(STATUS_BYTES, (uint64_t)length);
+        count_bytes(&stream->bytes, STATUS_BYTES, length);
         return ANSWERED;
     }
     read_by_kernel(stream, slot, request, moves, offset, length, result);

@@ -9,13 +9,14 @@ directives() {
         >"$server/preload.conf"
 }
 
-# One of STATUS_COUNTERS, whose order status.h alone defines, after a header of 16 bytes.
+# One of STATUS_COUNTERS, whose order status.h alone defines. The header says where they start.
 counter() {
-    local names index
+    local names index start
+    start=$(od -An -t u4 -j 16 -N 4 "$server/status")
     mapfile -t names < <(sed -nE 's/^ *X\(([A-Z_]+), ".*/\1/p' "$project/shim/status.h")
     for index in "${!names[@]}"; do
         [[ ${names[index]} == "$1" ]] || continue
-        od -An -t u8 -j $((16 + 8 * index)) -N 8 "$server/status" | tr -d ' '
+        od -An -t u8 -j $((start + 8 * index)) -N 8 "$server/status" | tr -d ' '
         return 0
     done
     echo "there is no counter $1" >&2

@@ -26,7 +26,7 @@ server_create() {
     echo "$port" >"$server/ftp_port"
     echo "$((port + 1))" >"$server/sftp_port"
 
-    echo 'TransferMMapEngine on' >"$server/preload.conf"
+    printf '%s\n' 'TransferMMapEngine on' 'TransferMMapStatusFile none' >"$server/preload.conf"
     make_credentials
     server_configuration "$@" >"$server/proftpd.conf"
 }

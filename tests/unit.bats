@@ -27,6 +27,10 @@ passes() {
     passes signals
 }
 
+@test "unit: counting in shared memory" {
+    passes status
+}
+
 @test "unit: reading as the kernel does" {
     passes stream
 }

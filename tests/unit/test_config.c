@@ -1,5 +1,6 @@
 #include "config.h"
 
+#include "status.h"
 #include "unit.h"
 
 #include <errno.h>
@@ -96,7 +97,7 @@ static void defaults_of_an_empty_file(void **state)
     assert_int_equal(config.read_size, 256 * KIB);
     assert_int_equal(config.log, LOG_TO_SYSLOG);
     assert_null(config.log_path);
-    assert_null(config.status_path);
+    assert_string_equal(config.status_path, STATUS_DEFAULT_PATH);
     assert_int_equal(config.notes.count, 0);
 }
 
