@@ -11,6 +11,10 @@ passes() {
     passes config
 }
 
+@test "unit: the server's own configuration as directive file" {
+    passes config_server
+}
+
 @test "unit: descriptors and their streams" {
     passes descriptor
 }

@@ -1,7 +1,5 @@
-#include "config.h"
-
+#include "config_file.h"
 #include "status.h"
-#include "unit.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -11,54 +9,6 @@
 #include <unistd.h>
 
 enum { SOMEBODY = 12345 }; /* a user id that is neither root nor ours */
-
-static struct config config;
-
-static void read_file(void)
-{
-    config_free(&config);
-    assert_true(config_read("preload.conf", &config));
-}
-
-static void read_text(const char *text)
-{
-    make_text("preload.conf", text, strlen(text));
-    read_file();
-}
-
-static void assert_valid(void)
-{
-    for (size_t i = 0; i < config.errors.count; i++)
-        print_error("%s\n", config.errors.items[i]);
-    assert_int_equal(config.errors.count, 0);
-    assert_true(config.valid);
-}
-
-static void assert_message(const char *message, unsigned line, const char *fragment)
-{
-    char place[32];
-
-    (void)snprintf(place, sizeof place, "preload.conf:%u: ", line);
-    if (strncmp(message, place, strlen(place)) != 0 || strstr(message, fragment) == NULL)
-        fail_msg("\"%s\" where \"%s...%s...\" is due", message, place, fragment);
-}
-
-struct wrong {
-    const char *text;
-    unsigned line;
-    const char *fragment; /* of the message */
-};
-
-/* A text that has this error, and no other. */
-static void assert_wrong(const struct wrong *wrong)
-{
-    read_text(wrong->text);
-    if (config.errors.count != 1)
-        print_error("in: %s\n", wrong->text);
-    assert_int_equal(config.errors.count, 1);
-    assert_message(config.errors.items[0], wrong->line, wrong->fragment);
-    assert_false(config.valid);
-}
 
 static void assert_files(size_t count, const char *const *paths)
 {
@@ -71,13 +21,6 @@ static void assert_file(const char *path)
 {
     assert_valid();
     assert_files(1, &path);
-}
-
-static int forget_config(void **state)
-{
-    (void)state;
-    config_free(&config);
-    return 0;
 }
 
 /* ---- directives ---- */
@@ -302,12 +245,12 @@ static void wrong_directives(void **state)
         {"TransferMMapStatusFile\n", 1, "absolute path or none"},
         {"TransferMMapStatusFile status\n", 1, "absolute path or none"},
         {"# first\n\nTransferMMapEngin on\n", 3, "unknown directive 'TransferMMapEngin'"},
-        {"Port 21\n", 1, "TransferMMapEngine, TransferMMapFile, TransferMMapMinSize"},
-        {"TransferMMapEngine on\nTransferMMapEngine on\n", 2, "is set in line 1 already"},
-        {"TransferMMapLog /a\n\nTransferMMapLog none\n", 3, "is set in line 1 already"},
+        {"MMapFile /a\n", 1, "TransferMMapEngine, TransferMMapFile, TransferMMapMinSize"},
+        {"TransferMMapEngine on\nTransferMMapEngine on\n", 2, "is set in preload.conf:1 already"},
+        {"TransferMMapLog /a\n\nTransferMMapLog none\n", 3, "is set in preload.conf:1 already"},
         {"<Global>\nTransferMMapEngine on\n</Global>\n<Global>\nTransferMMapEngine "
          "off\n</Global>\n",
-         5, "is set in line 2 already"},
+         5, "is set in preload.conf:2 already"},
     };
 
     (void)state;
@@ -319,7 +262,7 @@ static void errors_are_told_all_at_once(void **state)
 {
     (void)state;
     read_text("TransferMMapLog /var/log/x\n"
-              "Nonsense\n"
+              "TransferMMapNonsense\n"
               "TransferMMapFile a /b c\n"
               "<Global>\n"
               "TransferMMapMinSize 1\n");
@@ -399,9 +342,9 @@ static void lines_are_counted_through_continuations(void **state)
 {
     (void)state;
     read_text("TransferMMapFile /a \\\n/b \\\n/c\n"
-              "Wrong \\\n at all\n"
+              "MMapWrong \\\n at all\n"
               "\n"
-              "Wrong\n");
+              "MMapWrong\n");
     assert_int_equal(config.errors.count, 2);
     assert_message(config.errors.items[0], 4, "unknown directive");
     assert_message(config.errors.items[1], 7, "unknown directive");
@@ -471,7 +414,7 @@ static void if_not_module_is_skipped(void **state)
               "TransferMMapFile /a\n");
     assert_file("/a");
     assert_false(config.engine);
-    assert_wrong(&(struct wrong){"<IfModule !mod_xfer_mmap.c>\n</IfModule>\nNonsense\n", 3, "unk"});
+    assert_wrong(&(struct wrong){"<IfModule !mod_tls.c>\n</IfModule>\nMMapWrong\n", 3, "unk"});
 }
 
 static void global_section(void **state)
@@ -506,30 +449,6 @@ static void server_comes_before_global(void **state)
     assert_true(config.engine);
 }
 
-static void virtual_hosts_are_checked_and_noted(void **state)
-{
-    (void)state;
-    read_text("<VirtualHost 192.0.2.1 192.0.2.2>\n"
-              "  TransferMMapEngine on\n"
-              "  TransferMMapFile /a\n"
-              "</VirtualHost>\n"
-              "<VirtualHost 192.0.2.3>\n"
-              "  TransferMMapEngine on\n"
-              "</VirtualHost>\n");
-    assert_valid();
-    assert_false(config.engine);
-    assert_int_equal(config.files.count, 0);
-    assert_int_equal(config.notes.count, 3);
-    assert_message(config.notes.items[0], 2, "TransferMMapEngine in <VirtualHost> has no effect");
-    assert_message(config.notes.items[1], 3, "TransferMMapFile in <VirtualHost> has no effect");
-    assert_message(config.notes.items[2], 6, "TransferMMapEngine in <VirtualHost> has no effect");
-
-    read_text("<VirtualHost a>\nTransferMMapEngine maybe\n</VirtualHost>\nTransferMMapEngine on\n");
-    assert_false(config.valid);
-    assert_message(config.errors.items[0], 2, "takes on or off");
-    assert_true(config.engine);
-}
-
 static void wrong_sections(void **state)
 {
     static const struct wrong cases[] = {
@@ -542,15 +461,19 @@ static void wrong_sections(void **state)
         {"<Global>\n<VirtualHost a>\n</VirtualHost>\n</Global>\n", 2, "<VirtualHost> can't stand"},
         {"<Global x>\n</Global>\n", 1, "<Global> takes no argument"},
         {"<VirtualHost>\n</VirtualHost>\n", 1, "<VirtualHost> takes one or more"},
-        {"\n<IfModule mod_tls.c>\n</IfModule>\n", 2, "mod_xfer_mmap.c only"},
-        {"<IfModule>\n</IfModule>\n", 1, "mod_xfer_mmap.c only"},
-        {"<Directory>\n", 1, "unknown section <Directory>"},
-        {"<>\n", 1, "unknown section <>"},
+        {"<IfModule>\n</IfModule>\n", 1, "<IfModule> takes one name"},
+        {"<IfDefine a b>\n</IfDefine>\n", 1, "<IfDefine> takes one name"},
+        {"<>\n", 1, "a section has to have a name"},
+        {"<Directory>\n", 1, "<Directory> is not closed"},
+        {"<VirtualHost a>\n<Global>\n</Global>\n</VirtualHost>\n", 2, "<Global> can't stand"},
+        {"<VirtualHost a>\nTransferMMapEngine maybe\n</VirtualHost>\n", 2, "takes on or off"},
         {"\n<Global\n", 2, "'>' is missing"},
         {"<\n", 1, "'>' is missing"},
         {"<Global>\nTransferMMapMinSize 1\n</Global>\n", 2, "belongs outside of <Global>"},
         {"<Global>\nTransferMMapLog none\n</Global>\n", 2, "belongs outside of <Global>"},
         {"<VirtualHost a>\nTransferMMapStatusFile none\n</VirtualHost>\n", 2, "<VirtualHost>"},
+        {"<Global>\n<IfModule mod_tls.c>\nTransferMMapLock on\n</IfModule>\n</Global>\n", 3,
+         "belongs outside of <Global>"},
     };
 
     (void)state;
@@ -572,11 +495,11 @@ static void sections_nested_too_deep(void **state)
     char text[2048] = "";
 
     (void)state;
-    for (int depth = 0; depth < 17; depth++)
+    for (int depth = 0; depth < 33; depth++)
         (void)strcat(text, "<IfModule mod_xfer_mmap.c>\n");
     read_text(text);
     assert_false(config.valid);
-    assert_message(config.errors.items[0], 17, "nested more than 16 deep");
+    assert_message(config.errors.items[0], 33, "nested more than 32 deep");
 }
 
 /* ---- the file itself ---- */
@@ -711,7 +634,6 @@ int main(void)
         TEST(if_not_module_is_skipped),
         TEST(global_section),
         TEST(server_comes_before_global),
-        TEST(virtual_hosts_are_checked_and_noted),
         TEST(wrong_sections),
         TEST(each_unclosed_section_is_told),
         TEST(sections_nested_too_deep),

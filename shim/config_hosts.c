@@ -1,0 +1,164 @@
+#include "config_parser.h"
+
+#include <arpa/inet.h>
+#include <netdb.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { FTP_PORT = 21 };
+
+/* An IPv4 address as IPv6 has it (::ffff:a.b.c.d): as a socket for both answers, too. */
+static bool take_apart(const struct sockaddr *from, struct in6_addr *address, in_port_t *port)
+{
+    if (from->sa_family == AF_INET6) {
+        const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)(const void *)from;
+        *address = six->sin6_addr;
+        *port = ntohs(six->sin6_port);
+        return true;
+    }
+    if (from->sa_family == AF_INET) {
+        const struct sockaddr_in *four = (const struct sockaddr_in *)(const void *)from;
+        *address = (struct in6_addr){.s6_addr = {[10] = 0xff, 0xff}};
+        memcpy(&address->s6_addr[12], &four->sin_addr, sizeof four->sin_addr);
+        *port = ntohs(four->sin_port);
+        return true;
+    }
+    return false;
+}
+
+static void add(struct config *config, const struct sockaddr *at, in_port_t port, bool engine)
+{
+    static const struct in6_addr any_ipv4 = {.s6_addr = {[10] = 0xff, 0xff}};
+    struct config_binding binding = {.engine = engine};
+    struct config_binding *bindings =
+        reallocarray(config->bindings, config->binding_count + 1, sizeof *bindings);
+
+    if (bindings == NULL)
+        return;
+    config->bindings = bindings;
+    if (!take_apart(at, &binding.address, &binding.port))
+        return;
+    if (IN6_ARE_ADDR_EQUAL(&binding.address, &any_ipv4))
+        binding.address = in6addr_any;
+    binding.port = port;
+    bindings[config->binding_count++] = binding;
+}
+
+static int bind_name(struct config *config, const char *name, in_port_t port, bool engine)
+{
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST};
+    struct addrinfo *found = NULL;
+    char bare[INET6_ADDRSTRLEN];
+    size_t length = strlen(name);
+
+    if (*name == '[' && name[length - 1] == ']' && length - 2 < sizeof bare) {
+        memcpy(bare, name + 1, length - 2);
+        bare[length - 2] = '\0';
+        name = bare;
+    }
+    int failure = getaddrinfo(name, NULL, &hints, &found);
+    if (failure != 0) {
+        hints.ai_flags = 0;
+        failure = getaddrinfo(name, NULL, &hints, &found);
+    }
+    if (failure != 0)
+        return failure;
+    for (const struct addrinfo *each = found; each != NULL; each = each->ai_next)
+        add(config, each->ai_addr, port, engine);
+    freeaddrinfo(found);
+    return 0;
+}
+
+static bool engine_of(const struct parser *parser, const struct host *host)
+{
+    return (host->engine != UNSET ? host->engine : parser->global.engine) == true;
+}
+
+static void bind_host(struct parser *parser, const struct host *host)
+{
+    int port = host->port != UNSET ? host->port : parser->global.port;
+    bool engine = engine_of(parser, host);
+
+    if (port == 0) /* the server doesn't serve it */
+        return;
+    port = port != UNSET ? port : FTP_PORT;
+    for (size_t i = 0; i < host->addresses.count; i++) {
+        const char *name = host->addresses.items[i];
+        int failure = bind_name(parser->config, name, (in_port_t)port, engine);
+        if (failure != 0)
+            parser_note_at(
+                parser, host->at,
+                "'%s' can't be resolved (%s), so TransferMMapEngine goes without it; write its "
+                "addresses",
+                name, gai_strerror(failure));
+    }
+    if (host->is_default == true)
+        (void)bind_name(parser->config, "::", (in_port_t)port, engine);
+}
+
+/* The server itself, if the file has what it takes: the host's own addresses are its default. */
+static void bind_own(struct parser *parser)
+{
+    char name[256];
+
+    if (parser->config->whole && parser->own.addresses.count == 0 &&
+        gethostname(name, sizeof name) == 0)
+        parser_add(&parser->own.addresses, strdup(name));
+    bind_host(parser, &parser->own);
+}
+
+void hosts_settle(struct parser *parser)
+{
+    struct config *config = parser->config;
+    const struct host *fallback = &parser->own;
+    bool differ = false;
+
+    for (size_t i = 0; i < parser->host_count; i++) {
+        differ = differ || engine_of(parser, &parser->hosts[i]) != engine_of(parser, &parser->own);
+        if (parser->hosts[i].is_default == true && fallback->is_default != true)
+            fallback = &parser->hosts[i];
+    }
+    config->engine = engine_of(parser, fallback);
+    config->whole = parser->own.port != UNSET;
+    if (!differ) /* and so no name is looked up without need */
+        return;
+    bind_own(parser);
+    for (size_t i = 0; i < parser->host_count; i++)
+        bind_host(parser, &parser->hosts[i]);
+}
+
+/* In the order in which ProFTPD 1.3.8 looks for the host of a connection, as tried out with it. */
+bool config_engine(const struct config *config, const struct sockaddr *local)
+{
+    const struct config_binding *any = NULL, *last = NULL;
+    size_t on_port = 0;
+    struct in6_addr address;
+    in_port_t port;
+
+    if (!take_apart(local, &address, &port))
+        return config->engine;
+    for (size_t i = 0; i < config->binding_count; i++) {
+        const struct config_binding *binding = &config->bindings[i];
+        if (binding->port != port)
+            continue;
+        if (IN6_ARE_ADDR_EQUAL(&binding->address, &address))
+            return binding->engine;
+        if (any == NULL && IN6_IS_ADDR_UNSPECIFIED(&binding->address))
+            any = binding;
+        last = binding;
+        on_port++;
+    }
+    if (any != NULL)
+        return any->engine;
+    return config->whole && on_port == 1 ? last->engine : config->engine;
+}
+
+bool config_engine_anywhere(const struct config *config)
+{
+    for (size_t i = 0; i < config->binding_count; i++) {
+        if (config->bindings[i].engine)
+            return true;
+    }
+    return config->engine;
+}
