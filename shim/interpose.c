@@ -8,6 +8,8 @@
 
 #include "guard.h"
 #include "libc.h"
+#include "resident.h"
+#include "rights.h"
 #include "server.h"
 #include "signals.h"
 #include "stream.h"
@@ -35,10 +37,10 @@
         va_end(arguments);                                                                         \
     }
 
-static int opened(int fd, int flags)
+static int opened(int fd, const char *path, int flags)
 {
     if (fd >= 0)
-        stream_opened(fd, flags);
+        stream_opened(fd, path, flags);
     return fd;
 }
 
@@ -46,52 +48,52 @@ EXPORT int open(const char *path, int flags, ...)
 {
     TAKE_MODE(mode, flags)
     server_opening();
-    return opened(libc_next(open)(path, flags, mode), flags);
+    return opened(libc_next(open)(path, flags, mode), path, flags);
 }
 
 EXPORT int open64(const char *path, int flags, ...)
 {
     TAKE_MODE(mode, flags)
     server_opening();
-    return opened(libc_next(open64)(path, flags, mode), flags);
+    return opened(libc_next(open64)(path, flags, mode), path, flags);
 }
 
 EXPORT int openat(int directory, const char *path, int flags, ...)
 {
     TAKE_MODE(mode, flags)
     server_opening();
-    return opened(libc_next(openat)(directory, path, flags, mode), flags);
+    return opened(libc_next(openat)(directory, path, flags, mode), path, flags);
 }
 
 EXPORT int openat64(int directory, const char *path, int flags, ...)
 {
     TAKE_MODE(mode, flags)
     server_opening();
-    return opened(libc_next(openat64)(directory, path, flags, mode), flags);
+    return opened(libc_next(openat64)(directory, path, flags, mode), path, flags);
 }
 
 EXPORT int __open_2(const char *path, int flags)
 {
     server_opening();
-    return opened(libc_next(__open_2)(path, flags), flags);
+    return opened(libc_next(__open_2)(path, flags), path, flags);
 }
 
 EXPORT int __open64_2(const char *path, int flags)
 {
     server_opening();
-    return opened(libc_next(__open64_2)(path, flags), flags);
+    return opened(libc_next(__open64_2)(path, flags), path, flags);
 }
 
 EXPORT int __openat_2(int directory, const char *path, int flags)
 {
     server_opening();
-    return opened(libc_next(__openat_2)(directory, path, flags), flags);
+    return opened(libc_next(__openat_2)(directory, path, flags), path, flags);
 }
 
 EXPORT int __openat64_2(int directory, const char *path, int flags)
 {
     server_opening();
-    return opened(libc_next(__openat64_2)(directory, path, flags), flags);
+    return opened(libc_next(__openat64_2)(directory, path, flags), path, flags);
 }
 
 /* ---- reading ---- */
@@ -552,7 +554,7 @@ __asm__(".text\n.globl vfork\n.type vfork, %function\n"
 static int connected(int fd)
 {
     if (fd >= 0)
-        server_accepted();
+        server_accepted(fd);
     return fd;
 }
 
@@ -573,6 +575,18 @@ EXPORT int listen(int fd, int backlog)
     if (result == 0)
         server_listening();
     return result;
+}
+
+/* ---- rights, which libc would give to the library's own thread, too, and wait for it ---- */
+
+EXPORT int seteuid(uid_t user)
+{
+    return resident_is_only_company() ? rights_set_user(user) : libc_next(seteuid)(user);
+}
+
+EXPORT int setegid(gid_t group)
+{
+    return resident_is_only_company() ? rights_set_group(group) : libc_next(setegid)(group);
 }
 
 /* ---- signals ---- */

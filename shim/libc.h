@@ -77,6 +77,8 @@
     X(int, accept, (int fd, struct sockaddr *address, socklen_t *length))                          \
     X(int, accept4, (int fd, struct sockaddr *address, socklen_t *length, int flags))              \
     X(int, listen, (int fd, int backlog))                                                          \
+    X(int, seteuid, (uid_t user))                                                                  \
+    X(int, setegid, (gid_t group))                                                                 \
     X(int, sigaction, (int number, const struct sigaction *action, struct sigaction *former))      \
     X(sighandler_t, signal, (int number, sighandler_t handler))                                    \
     X(sighandler_t, __sysv_signal, (int number, sighandler_t handler))                             \

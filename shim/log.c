@@ -2,6 +2,7 @@
 
 #include "critical.h"
 #include "libc.h"
+#include "rights.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,7 +12,6 @@
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <sys/un.h>
 #include <syslog.h>
 #include <time.h>
@@ -75,16 +75,6 @@ bool log_directory_safe(const char *path)
            (directory.st_uid == 0 || directory.st_uid == writer);
 }
 
-/* For this thread alone, and so past libc, whose seteuid(3) is for all threads. */
-static void become(uid_t user)
-{
-#ifdef SYS_setresuid32
-    (void)syscall(SYS_setresuid32, -1, user, -1);
-#else
-    (void)syscall(SYS_setresuid, -1, user, -1);
-#endif
-}
-
 int log_open(const char *path, int flags, mode_t mode)
 {
     const int safe = O_NOFOLLOW | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
@@ -94,12 +84,12 @@ int log_open(const char *path, int flags, mode_t mode)
     int fd = -1;
 
     if (server != writer)
-        become(writer);
+        (void)rights_set_user(writer);
     errno = EPERM;
     if (log_directory_safe(path))
         fd = libc_next(open)(path, flags | safe, mode);
     if (server != writer)
-        become(server);
+        (void)rights_set_user(server);
     critical_leave(&section);
     return fd;
 }

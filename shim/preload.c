@@ -1,17 +1,17 @@
 #include "preload.h"
 
 #include "critical.h"
-#include "libc.h"
-#include "log.h"
 #include "status.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <glob.h>
+#include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include <string.h>
+#include <sys/mman.h>
 
+/* The index grows inside of a critical section, where malloc(3) could wait for its own lock. */
+#define uthash_malloc(size)     pages_take(size)
+#define uthash_free(pages, size) pages_give(pages, size)
 /* A failed allocation leaves the file out of the index instead of ending the server. */
 #define HASH_NONFATAL_OOM         1
 #define uthash_nonfatal_oom(file) ((file)->indexed = false)
@@ -29,19 +29,33 @@ struct preload {
     struct identity identity; /* the key */
     off64_t size;
     struct timespec modified, changed;
+    enum preload_way way;
     struct mapping mapping;
+    struct preload_kept kept;
     unsigned users; /* the index and the streams; in critical sections only */
-    bool listed;    /* in the list that is being loaded */
+    bool listed;    /* since preload_begin() */
     bool indexed;
-    unsigned slot;        /* in the status file */
+    unsigned slot;
     struct preload *next; /* among the retired */
     UT_hash_handle hh;
 };
 
 static struct preload *files;   /* the index, a uthash; in critical sections only */
 static struct preload *retired; /* out of the index, some still in use */
-static unsigned next_slot;
-static atomic_bool any; /* whether the index holds something; read outside of the sections */
+static atomic_bool any;    /* whether the index holds something; read outside of the sections */
+static atomic_bool forked; /* off the process that mapped: see preload_mapping() */
+
+static void *pages_take(size_t size)
+{
+    void *pages = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    return pages != MAP_FAILED ? pages : NULL;
+}
+
+static void pages_give(void *pages, size_t size)
+{
+    (void)munmap(pages, size);
+}
 
 static struct identity identity_of(const struct stat64 *status)
 {
@@ -71,24 +85,88 @@ static struct preload *indexed_file(const struct stat64 *status)
     return file;
 }
 
-/* In a critical section. Unmaps at once, but leaves the freeing to the main flow: see sweep(). */
-static void drop_user(struct preload *file)
+/* ---- for who opens files ---- */
+
+struct preload *preload_find(const struct stat64 *status)
 {
-    if (--file->users == 0)
-        mapping_unmap(&file->mapping);
+    if (!atomic_load_explicit(&any, memory_order_relaxed))
+        return NULL;
+
+    struct critical section = critical_enter();
+    struct preload *file = indexed_file(status);
+    bool changed = file != NULL && !unchanged(file, status);
+
+    if (file != NULL && !changed)
+        file->users++;
+    critical_leave(&section);
+    if (changed)
+        status_add(STATUS_CHANGED, 1);
+    return changed ? NULL : file;
 }
+
+/* What a child did not inherit may be anything there. */
+static bool is_mapped_here(const struct preload *file)
+{
+    return file->way == PRELOAD_INHERITED || !atomic_load_explicit(&forked, memory_order_relaxed);
+}
+
+const struct mapping *preload_mapping(const struct preload *file)
+{
+    static const struct mapping nothing;
+
+    return is_mapped_here(file) ? &file->mapping : &nothing;
+}
+
+void preload_count(const struct preload *file, uint64_t bytes, uint64_t bytes_kernel)
+{
+    if (file != NULL)
+        status_file_add(file->slot, 1, bytes, bytes_kernel);
+}
+
+void preload_release(struct preload *file)
+{
+    struct mapping unused = {.memory = NULL};
+
+    if (file == NULL)
+        return;
+    struct critical section = critical_enter();
+    if (--file->users == 0 && is_mapped_here(file)) {
+        unused = file->mapping;
+        file->mapping.memory = NULL;
+    }
+    critical_leave(&section);
+    mapping_unmap(&unused); /* not in the section: it may take long */
+}
+
+void preload_forked(void)
+{
+    atomic_store(&forked, true);
+}
+
+void preload_unload(void)
+{
+    struct critical section = critical_enter();
+
+    for (struct preload *file = files; file != NULL; file = file->hh.next)
+        preload_release(file);
+    atomic_store(&any, false);
+    files = NULL; /* its memory stays: a forked child must not free */
+    atomic_store(&forked, false);
+    critical_leave(&section);
+}
+
+/* ---- for who keeps them ---- */
 
 /* In a critical section. */
 static void retire(struct preload *file)
 {
     HASH_DEL(files, file);
-    status_file_clear(file->slot);
     file->next = retired;
     retired = file;
-    drop_user(file);
+    file->users--;
 }
 
-/* Free the retired that no stream uses any more. */
+/* Unmap and free the retired that no stream uses any more. */
 static void sweep(void)
 {
     struct preload *unused = NULL;
@@ -108,113 +186,26 @@ static void sweep(void)
     while (unused != NULL) {
         struct preload *file = unused;
         unused = file->next;
+        mapping_unmap(&file->mapping);
         free(file);
     }
 }
 
-/* Put a file that was just mapped in the place of what the index has under its identity. */
-static bool add(struct preload *file)
+void preload_retire(struct preload *file)
 {
     struct critical section = critical_enter();
-    struct preload *former;
 
-    HASH_FIND(hh, files, &file->identity, sizeof file->identity, former);
-    if (former != NULL)
-        retire(former);
-    file->indexed = true;
-    HASH_ADD(hh, files, identity, sizeof file->identity, file);
+    retire(file);
+    atomic_store(&any, files != NULL);
     critical_leave(&section);
-    return file->indexed;
+    sweep();
 }
 
-/* Map a file and index it. @return false: not possible, errno says why */
-static bool load_open_file(const char *path, int fd, const struct stat64 *status)
+void preload_retire_unlisted(void)
 {
-    struct preload *file = calloc(1, sizeof *file);
-
-    if (file == NULL)
-        return false;
-    file->identity = identity_of(status);
-    file->size = status->st_size;
-    file->modified = status->st_mtim;
-    file->changed = status->st_ctim;
-    file->users = 1;
-    file->listed = true;
-    bool fits = (uint64_t)status->st_size <= SIZE_MAX;
-    if (!fits)
-        errno = EFBIG;
-    if (fits && mapping_map(&file->mapping, fd, 0, (size_t)status->st_size)) {
-        if (add(file)) {
-            file->slot = next_slot++;
-            status_file_set(file->slot, path, (uint64_t)file->size, 0);
-            return true;
-        }
-        mapping_unmap(&file->mapping);
-        errno = ENOMEM;
-    }
-    free(file);
-    return false;
-}
-
-/* @return NULL: loaded, or there is nothing in it to load; else what is wrong with it */
-static const char *load_file_as(const char *path, int fd)
-{
-    struct stat64 status;
-
-    if (fd == -1 || fstat64(fd, &status) == -1)
-        return strerror(errno);
-    if (!S_ISREG(status.st_mode))
-        return "is no regular file";
-    if (status.st_size == 0)
-        return NULL;
-
     struct critical section = critical_enter();
-    struct preload *known = indexed_file(&status);
-    bool current = known != NULL && unchanged(known, &status);
-    if (current)
-        known->listed = true;
-    critical_leave(&section);
-    if (!current && !load_open_file(path, fd, &status))
-        return strerror(errno);
-    return NULL;
-}
-
-static void load_file(const char *path)
-{
-    /* O_NONBLOCK: opening a FIFO would wait for its other end */
-    int fd = libc_next(open)(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
-    const char *wrong = load_file_as(path, fd);
-
-    if (wrong != NULL)
-        log_line("TransferMMapFile %s: %s; it is served as if it were not listed", path, wrong);
-    if (fd != -1)
-        (void)libc_next(close)(fd);
-}
-
-static void load_pattern(const char *pattern)
-{
-    glob_t found;
-
-    if (glob(pattern, GLOB_NOCHECK, NULL, &found) != 0) {
-        log_line("TransferMMapFile %s: the wildcard can't be expanded", pattern);
-        return;
-    }
-    for (size_t i = 0; i < found.gl_pathc; i++)
-        load_file(found.gl_pathv[i]);
-    globfree(&found);
-}
-
-void preload_load(const struct config_list *paths)
-{
     struct preload *file, *following;
 
-    sweep();
-    for (file = files; file != NULL; file = file->hh.next)
-        file->listed = false;
-    for (size_t i = 0; i < paths->count; i++)
-        load_pattern(paths->items[i]);
-
-    struct critical section = critical_enter();
     HASH_ITER(hh, files, file, following)
     {
         if (!file->listed)
@@ -222,63 +213,112 @@ void preload_load(const struct config_list *paths)
     }
     atomic_store(&any, files != NULL);
     critical_leave(&section);
+    sweep();
 }
 
-struct preload_sum preload_sum(void)
-{
-    struct preload_sum sum = {0};
-
-    for (const struct preload *file = files; file != NULL; file = file->hh.next) {
-        sum.files++;
-        sum.bytes += file->mapping.length;
-    }
-    return sum;
-}
-
-void preload_unload(void)
+void preload_begin(void)
 {
     struct critical section = critical_enter();
-
     for (struct preload *file = files; file != NULL; file = file->hh.next)
-        drop_user(file);
-    atomic_store(&any, false);
-    files = NULL; /* its memory stays: a forked child must not free */
+        file->listed = false;
     critical_leave(&section);
 }
 
-struct preload *preload_find(const struct stat64 *status)
+/* In a critical section, so that no child is forked that has a mapping which it must not have. */
+static bool map(struct preload *file, int fd)
 {
-    if (!atomic_load_explicit(&any, memory_order_relaxed))
-        return NULL;
+    if ((uint64_t)file->size > SIZE_MAX) {
+        errno = EFBIG;
+        return false;
+    }
+    if (!mapping_map(&file->mapping, fd, 0, (size_t)file->size))
+        return false;
+    if (file->way == PRELOAD_INHERITED ||
+        madvise(file->mapping.memory, file->mapping.length, MADV_DONTFORK) == 0)
+        return true;
+    mapping_unmap(&file->mapping);
+    return false;
+}
 
+/* Put a file in the place of what the index has under its identity. @return false: errno */
+static bool add(struct preload *file, int fd)
+{
     struct critical section = critical_enter();
-    struct preload *file = indexed_file(status);
-    bool changed = file != NULL && !unchanged(file, status);
+    struct preload *former;
 
-    if (file != NULL && !changed)
-        file->users++;
+    file->indexed = file->way == PRELOAD_KNOWN || map(file, fd);
+    if (file->indexed) {
+        HASH_FIND(hh, files, &file->identity, sizeof file->identity, former);
+        if (former != NULL)
+            retire(former);
+        errno = ENOMEM;
+        HASH_ADD(hh, files, identity, sizeof file->identity, file);
+    }
+    if (!file->indexed)
+        mapping_unmap(&file->mapping);
+    atomic_store(&any, files != NULL);
     critical_leave(&section);
-    if (changed)
-        status_add(STATUS_CHANGED, 1);
-    return changed ? NULL : file;
+    sweep();
+    return file->indexed;
 }
 
-const struct mapping *preload_mapping(const struct preload *file)
+static struct preload *new_file(const struct stat64 *status, enum preload_way way)
 {
-    return &file->mapping;
-}
+    struct preload *file = calloc(1, sizeof *file);
 
-void preload_count(const struct preload *file, uint64_t bytes, uint64_t bytes_kernel)
-{
-    if (file != NULL)
-        status_file_add(file->slot, 1, bytes, bytes_kernel);
-}
-
-void preload_release(struct preload *file)
-{
     if (file == NULL)
-        return;
+        return NULL;
+    file->identity = identity_of(status);
+    file->size = status->st_size;
+    file->modified = status->st_mtim;
+    file->changed = status->st_ctim;
+    file->way = way;
+    file->users = 1;
+    file->listed = true;
+    file->slot = STATUS_FILES;
+    return file;
+}
+
+struct preload *preload_list(int fd, const struct stat64 *status, enum preload_way way)
+{
     struct critical section = critical_enter();
-    drop_user(file);
+    struct preload *known = indexed_file(status);
+    bool current = known != NULL && unchanged(known, status);
+    bool again = current && known->listed;
+    current = current && (known->way == PRELOAD_KNOWN) == (way == PRELOAD_KNOWN);
+    if (current)
+        known->listed = true;
     critical_leave(&section);
+
+    if (again)
+        errno = EEXIST;
+    if (again || current)
+        return again ? NULL : known;
+    struct preload *file = new_file(status, way);
+    if (file != NULL && !add(file, fd)) {
+        free(file);
+        return NULL;
+    }
+    return file;
+}
+
+void preload_set_slot(struct preload *file, unsigned slot)
+{
+    file->slot = slot;
+}
+
+bool preload_is(const struct preload *file, const struct stat64 *status)
+{
+    return file->identity.device == status->st_dev && file->identity.inode == status->st_ino &&
+           unchanged(file, status);
+}
+
+bool preload_is_inherited(const struct preload *file)
+{
+    return file->way == PRELOAD_INHERITED;
+}
+
+struct preload_kept *preload_kept(struct preload *file)
+{
+    return &file->kept;
 }

@@ -1,52 +1,84 @@
 /*
- * The listed files: mapped by the master, inherited by its sessions, known by device and inode.
+ * The listed files, by device and inode: what the master has mapped of them, and what sessions know
+ * of them and inherit.
  */
 #ifndef PRELOAD_H
 #define PRELOAD_H
 
-#include "config.h"
 #include "mapping.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/stat.h>
 
-/* A listed file in memory. As long as it is mapped, the kernel can't give its inode away. */
+/* A listed file as it was when it was last looked at. While it is mapped, the kernel can't give its
+ * inode away. */
 struct preload;
 
-/*
- * Bring what is mapped up to date with a list of absolute paths and wildcards (glob(7)): unchanged
- * files stay as they are, others are mapped or let go. What can't be mapped is logged, and the
- * others load. Main flow of the master only; allocates.
- */
-void preload_load(const struct config_list *paths);
-
-/* How much is mapped now. */
-struct preload_sum {
-    size_t files;
-    uint64_t bytes;
-};
-struct preload_sum preload_sum(void);
-
-/* Unmap all. Async-signal-safe, so that a forked child can call it. */
-void preload_unload(void);
+/* ---- for who opens files; async-signal-safe ---- */
 
 /*
- * The listed file that this is, if it is one and has not changed since it was mapped (size, times
- * of modification and change). To be released. Async-signal-safe.
- * @return NULL: not listed, or changed
+ * The listed file that this is, if it is one and has not changed since (size, times of modification
+ * and change). To be released.
+ * @return NULL: not listed, or changed, which is counted
  */
 struct preload *preload_find(const struct stat64 *status);
 
-/* The whole file; valid until released. */
+/* The whole file, valid until released; empty where this process has no mapping of it. */
 const struct mapping *preload_mapping(const struct preload *file);
 
 /*
- * Count a download of a listed file. Async-signal-safe. NULL is allowed.
+ * Count a download of a listed file. NULL is allowed.
  * @param bytes, bytes_kernel  served from memory, and by the kernel
  */
 void preload_count(const struct preload *file, uint64_t bytes, uint64_t bytes_kernel);
 
-/* Async-signal-safe. NULL is allowed. */
+/* NULL is allowed. */
 void preload_release(struct preload *file);
+
+/* In a child that was just forked: only what is inherited is mapped here. */
+void preload_forked(void);
+
+/* Forget all, and unmap what was inherited. */
+void preload_unload(void);
+
+/* ---- for who keeps them: one thread of the master, or the main flow of a process without one ---- */
+
+/* Where a listed file is mapped. */
+enum preload_way {
+    PRELOAD_KNOWN,    /* nowhere: it is only known to be listed */
+    PRELOAD_MAPPED,   /* in this process */
+    PRELOAD_INHERITED /* in its children, too */
+};
+
+/* Begin a new list: none of the files is listed any more. */
+void preload_begin(void);
+
+/*
+ * List an open file under its present size and times. One that is known and unchanged, and mapped
+ * or not as it shall be, stays as it is, with its pages and locks.
+ * @return NULL: errno EEXIST, listed already since preload_begin(); as of mmap(2); or ENOMEM.
+ *         Otherwise the index owns it until it is retired.
+ */
+struct preload *preload_list(int fd, const struct stat64 *status, enum preload_way way);
+
+/* Which slot of the status file its downloads are counted in. */
+void preload_set_slot(struct preload *file, unsigned slot);
+
+/* Whether this is the file, unchanged. */
+bool preload_is(const struct preload *file, const struct stat64 *status);
+
+/* Whether its mapping is inherited: one that was known before may be, whatever was asked for. */
+bool preload_is_inherited(const struct preload *file);
+
+/* What its keeper has done with it: a note of the keeper's, false at first. */
+struct preload_kept {
+    bool read_in, locked;
+};
+struct preload_kept *preload_kept(struct preload *file);
+
+/* Take out of the index, and unmap as soon as nobody reads from it: one, or all that aren't listed. */
+void preload_retire(struct preload *file);
+void preload_retire_unlisted(void);
 
 #endif

@@ -6,6 +6,7 @@
 #include "libc.h"
 #include "log.h"
 #include "preload.h"
+#include "resident.h"
 #include "signals.h"
 #include "status.h"
 #include "stream.h"
@@ -23,7 +24,7 @@ static enum { BYSTANDER, STARTING, MASTER, SESSION } role = BYSTANDER;
 static struct config in_force;
 static char config_path[PATH_MAX];
 static uid_t started_as;
-static bool accepted; /* since the last fork */
+static int accepted = -1; /* the connection accepted since the last fork, -1: none */
 static atomic_bool hung_up;
 static struct critical forking;
 
@@ -132,20 +133,19 @@ static bool put_in_force(void)
     if (role == BYSTANDER)
         share_status();
     status_directives(config_path, in_force.engine);
-    if (role != SESSION)
-        preload_load(&in_force.files);
+    if (role == SESSION)
+        resident_know(&in_force.files);
+    else
+        resident_want(&in_force);
     stream_policy(in_force.engine, in_force.min_size);
     return true;
 }
 
 static void announce(void)
 {
-    struct preload_sum sum = preload_sum();
-
-    log_line("%s is in force: TransferMMapEngine %s, %zu files (%.1f MiB) in memory, others from "
-             "%.1f MiB on are mapped as they are opened",
-             config_path, in_force.engine ? "on" : "off", sum.files, (double)sum.bytes / (1 << 20),
-             (double)in_force.min_size / (1 << 20));
+    log_line("%s is in force: TransferMMapEngine %s, files from %.1f MiB on are mapped as they are "
+             "opened",
+             config_path, in_force.engine ? "on" : "off", (double)in_force.min_size / (1 << 20));
 }
 
 /* ---- when that changes ---- */
@@ -162,11 +162,11 @@ void server_opening(void)
     errno = saved;
 }
 
-void server_accepted(void)
+void server_accepted(int connection)
 {
     if (role != MASTER)
         return;
-    accepted = true;
+    accepted = connection;
     status_log_trouble();
 }
 
@@ -178,6 +178,8 @@ void server_listening(void)
         role = MASTER;
     if (role == MASTER)
         status_serving();
+    if (role == MASTER && !resident_start(started_as))
+        log_line("listed files are not kept in memory: %s", strerror(errno));
     errno = saved;
 }
 
@@ -203,13 +205,14 @@ static void after_fork(void)
 {
     struct critical section = forking;
 
-    accepted = false;
+    accepted = -1;
     critical_leave(&section);
 }
 
 static void in_child(void)
 {
-    if (role == MASTER && accepted) {
+    resident_forked();
+    if (role == MASTER && accepted != -1) {
         role = SESSION;
         if (!in_force.engine)
             preload_unload();

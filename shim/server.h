@@ -12,8 +12,8 @@
 /* The program is about to open a file: its main flow, where a reload that is due is done. */
 void server_opening(void);
 
-/* A connection was accepted: what is forked next is its session. */
-void server_accepted(void);
+/* A connection was accepted, this descriptor: what is forked next is its session. */
+void server_accepted(int connection);
 
 /* The program listens. */
 void server_listening(void);

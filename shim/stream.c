@@ -5,6 +5,7 @@
 #include "guard.h"
 #include "libc.h"
 #include "mapping.h"
+#include "notice.h"
 #include "preload.h"
 #include "status.h"
 
@@ -167,7 +168,7 @@ static bool is_candidate(int fd, int flags, struct stat64 *status)
            status->st_size > 0;
 }
 
-void stream_opened(int fd, int flags)
+void stream_opened(int fd, const char *path, int flags)
 {
     struct stat64 status;
     int saved = errno;
@@ -177,6 +178,8 @@ void stream_opened(int fd, int flags)
         /* critical: the child of a fork in between would share the offset, unknown to both */
         struct critical section = critical_enter();
         struct preload *listed = preload_find(&status);
+        if (listed == NULL)
+            notice_send(path);
         bool small = listed == NULL && status.st_size < atomic_load(&min_size);
         if (small) {
             status_add(STATUS_SMALL, 1);

@@ -25,8 +25,11 @@
  */
 void stream_policy(bool serve, off64_t min_size);
 
-/* open(2) has given `fd`: serve it if it is a regular file that the policy wants served. */
-void stream_opened(int fd, int flags);
+/*
+ * open(2) has given `fd`: serve it if it is a regular file that the policy wants served.
+ * @param path  what it was opened as
+ */
+void stream_opened(int fd, const char *path, int flags);
 
 /*
  * Read from memory, or from the kernel at the stream's place where memory can't be had.

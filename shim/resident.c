@@ -1,0 +1,653 @@
+#include "resident.h"
+
+#include "critical.h"
+#include "keep.h"
+#include "libc.h"
+#include "limits.h"
+#include "log.h"
+#include "notice.h"
+#include "preload.h"
+#include "rights.h"
+#include "status.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <glob.h>
+#include <limits.h>
+#include <linux/close_range.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <sys/xattr.h>
+#include <time.h>
+#include <unistd.h>
+
+/* docs/design.md has the measurements for these. */
+enum {
+    KEPT_HERE = 256,        /* files in the master; each costs every fork 0.35 us */
+    INHERITED = 64,         /* files whose mapping sessions have, too */
+    RECHECK_SECONDS = 3,    /* between two looks at files that sessions found changed */
+    NAMED_IN_LOG = 20,      /* files that the log names for one and the same reason */
+    STACK_BYTES = 512 << 10 /* of the thread */
+};
+
+/* Larger files are not inherited: a window costs next to nothing beside their download, and has a
+ * session build page tables for that window only. */
+#define INHERITED_BYTES ((off64_t)4 << 20)
+
+struct wanted {
+    char **patterns;
+    size_t count;
+    bool lock;
+    uint64_t max_memory; /* bytes */
+};
+
+struct listed {
+    char *path;
+    unsigned flag;        /* of notice.h */
+    struct preload *file; /* NULL: it can't be had */
+    off64_t size;
+    bool here; /* mapped by this process, else by the keeper */
+    bool keep; /* in memory: it fits */
+    bool lock;
+    bool failed;
+};
+
+/* All of these are the thread's own, but for `pending` and `running`. */
+static struct wanted *_Atomic pending;
+static atomic_bool running;
+static struct wanted *current;
+static struct listed *list;
+static size_t count, room, here, inherited;
+static pid_t keeper; /* holds what is not `here`; 0: there is none */
+static uid_t rights;
+
+static bool superseded(void)
+{
+    return atomic_load_explicit(&pending, memory_order_relaxed) != NULL;
+}
+
+/* ---- one file ---- */
+
+/* What the status file shows of it. */
+static void show(const struct listed *item)
+{
+    unsigned slot = (unsigned)(item - list);
+    bool kept = item->file != NULL && item->keep && !item->failed;
+
+    if (item->file == NULL)
+        status_file_clear(slot);
+    else
+        status_file_set(slot, item->path, (uint64_t)item->size,
+                        kept && item->lock ? (uint64_t)item->size : 0);
+}
+
+/* Whether there is more to a file's permissions than its mode says: acl(5). */
+static bool has_acl(const char *path)
+{
+    return getxattr(path, "system.posix_acl_access", NULL, 0) > 0;
+}
+
+/* Whether everybody could have opened this file, by the modes of it and of all directories above. */
+static bool everyone_may_read(int fd, const struct stat64 *status)
+{
+    char link[64], path[PATH_MAX];
+    struct stat64 directory;
+
+    /* thread-self: the thread's descriptors are not those of the process */
+    (void)snprintf(link, sizeof link, "/proc/thread-self/fd/%d", fd);
+    ssize_t length = readlink(link, path, sizeof path - 1);
+    if ((status->st_mode & 0444) != 0444 || length <= 0 || path[0] != '/')
+        return false;
+    path[length] = '\0';
+    if (has_acl(path))
+        return false;
+    for (char *slash = strrchr(path, '/'); slash != NULL; slash = strrchr(path, '/')) {
+        slash[slash == path] = '\0'; /* of the root directory, the slash stays */
+        if (stat64(path, &directory) == -1 || (directory.st_mode & 0111) != 0111 || has_acl(path))
+            return false;
+        if (slash == path)
+            break;
+    }
+    return true;
+}
+
+static enum preload_way way_for(const struct listed *item, int fd, const struct stat64 *status)
+{
+    if (!item->here)
+        return PRELOAD_KNOWN;
+    if (inherited < INHERITED && status->st_size <= INHERITED_BYTES &&
+        everyone_may_read(fd, status))
+        return PRELOAD_INHERITED;
+    return PRELOAD_MAPPED;
+}
+
+/* @return NULL: it is listed, or there is nothing in it to list; else what is wrong with it */
+static const char *take_open_file(struct listed *item, int fd)
+{
+    struct stat64 status;
+
+    if (fd == -1 || fstat64(fd, &status) == -1)
+        return strerror(errno);
+    if (!S_ISREG(status.st_mode))
+        return "is no regular file";
+    if (status.st_size == 0)
+        return NULL;
+    item->file = preload_list(fd, &status, way_for(item, fd, &status));
+    if (item->file == NULL)
+        return errno == EEXIST ? NULL : strerror(errno);
+    preload_set_slot(item->file, (unsigned)(item - list));
+    item->size = status.st_size;
+    here += item->here;
+    inherited += preload_is_inherited(item->file);
+    return NULL;
+}
+
+/* Past the library: the thread's descriptors are its own, and have the numbers of others. */
+static int open_listed(const char *path)
+{
+    /* O_NONBLOCK: opening a FIFO would wait for its other end */
+    return libc_next(open)(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+}
+
+static void tell_problem(const struct listed *item, const char *wrong)
+{
+    if (wrong != NULL)
+        log_line("TransferMMapFile %s: %s; it is served as if it were not listed", item->path,
+                 wrong);
+}
+
+static void take(struct listed *item)
+{
+    int fd = open_listed(item->path);
+
+    tell_problem(item, take_open_file(item, fd));
+    if (fd != -1)
+        (void)libc_next(close)(fd);
+}
+
+static void let_go(struct listed *item)
+{
+    if (item->file == NULL)
+        return;
+    here -= item->here;
+    inherited -= preload_is_inherited(item->file);
+    preload_retire(item->file);
+    item->file = NULL;
+}
+
+/* ---- the list ---- */
+
+static void add_to_list(const char *path)
+{
+    if (count == room) {
+        size_t more = room > 0 ? 2 * room : 64;
+        struct listed *longer = reallocarray(list, more, sizeof *list);
+        if (longer == NULL)
+            return;
+        list = longer;
+        room = more;
+    }
+    char *copy = strdup(path);
+    if (copy != NULL)
+        list[count++] = (struct listed){.path = copy, .flag = notice_flag(copy)};
+}
+
+static void clear_list(void)
+{
+    while (count > 0)
+        free(list[--count].path);
+}
+
+static void expand(const char *pattern)
+{
+    glob_t found;
+
+    if (glob(pattern, GLOB_NOCHECK, NULL, &found) != 0) {
+        log_line("TransferMMapFile %s: the wildcard can't be expanded", pattern);
+        return;
+    }
+    for (size_t i = 0; i < found.gl_pathc; i++)
+        add_to_list(found.gl_pathv[i]);
+    globfree(&found);
+}
+
+/* Bring the index up to date with what is wanted. @return false: something else is wanted by now */
+static bool take_list(void)
+{
+    size_t former = count;
+
+    clear_list();
+    for (size_t i = 0; i < current->count && !superseded(); i++)
+        expand(current->patterns[i]);
+    preload_begin();
+    here = inherited = 0;
+    uint64_t most = limits_mappings() < KEPT_HERE ? limits_mappings() : KEPT_HERE;
+    for (size_t i = 0; i < count && !superseded(); i++) {
+        list[i].here = here < most;
+        take(&list[i]);
+    }
+    if (superseded())
+        return false;
+    preload_retire_unlisted();
+    notice_watch_none();
+    for (size_t i = 0; i < count; i++) {
+        notice_watch(list[i].flag);
+        show(&list[i]);
+    }
+    for (size_t i = count; i < former; i++)
+        status_file_clear((unsigned)i);
+    return true;
+}
+
+/* ---- memory ---- */
+
+/* Which files fit into the memory that they may take, in the order of the list. */
+static void choose(void)
+{
+    uint64_t lockable = limits_lock(), taken = 0, taken_here = 0, taken_there = 0;
+    size_t too_many = 0, unlocked = 0;
+    static bool told;
+
+    for (size_t i = 0; i < count; i++) {
+        struct listed *item = &list[i];
+        uint64_t size = (uint64_t)item->size;
+        uint64_t *locked = item->here ? &taken_here : &taken_there;
+        if (item->file == NULL)
+            continue;
+        item->keep = size <= current->max_memory - taken;
+        taken += item->keep ? size : 0;
+        item->lock = item->keep && current->lock && size <= lockable - *locked;
+        *locked += item->lock ? size : 0;
+        unlocked += item->keep && current->lock && !item->lock;
+        if (!item->keep && ++too_many <= NAMED_IN_LOG)
+            log_line("TransferMMapFile %s: no room for it in TransferMMapMaxMemory (%.1f MiB); it "
+                     "is mapped, but not kept in memory",
+                     item->path, (double)current->max_memory / (1 << 20));
+    }
+    if (too_many > NAMED_IN_LOG)
+        log_line("and so are %zu files more", too_many - NAMED_IN_LOG);
+    if (unlocked > 0 && !told)
+        log_line("%zu listed files are read in but not locked, for this user may lock %.1f MiB; "
+                 "set LimitMEMLOCK=infinity in the server's unit, or ulimit -l unlimited",
+                 unlocked, (double)lockable / (1 << 20));
+    told = told || unlocked > 0;
+}
+
+/* What is locked and should not be, since the directives or the order have changed. */
+static void unlock(void)
+{
+    for (size_t i = 0; i < count; i++) {
+        const struct mapping *mapping = list[i].file != NULL ? preload_mapping(list[i].file) : NULL;
+        if (mapping == NULL || list[i].lock || !preload_kept(list[i].file)->locked)
+            continue;
+        (void)munlock(mapping->memory, mapping->length);
+        preload_kept(list[i].file)->locked = false;
+    }
+}
+
+/* What there is to do, here or for the keeper. @return how many, with `todo` to be freed */
+static size_t collect(bool by_keeper, struct kept **todo)
+{
+    size_t found = 0;
+
+    *todo = calloc(count > 0 ? count : 1, sizeof **todo);
+    for (size_t i = 0; *todo != NULL && i < count; i++) {
+        const struct listed *item = &list[i];
+        if (item->file == NULL || item->here == by_keeper || !item->keep)
+            continue;
+        const struct preload_kept *kept = preload_kept(item->file);
+        if (by_keeper || !kept->read_in || (item->lock && !kept->locked))
+            (*todo)[found++] = (struct kept){.index = i,
+                                             .mapping = *preload_mapping(item->file),
+                                             .lock = item->lock};
+    }
+    return found;
+}
+
+static void tell_failure(struct listed *item, int error)
+{
+    item->failed = true;
+    log_line("TransferMMapFile %s: %s while it was read in; it is served, but not kept in memory",
+             item->path, strerror(error));
+}
+
+/* @return false: something else is wanted by now */
+static bool keep_here(void)
+{
+    struct kept *todo;
+    size_t found = collect(false, &todo);
+    bool whole = keep_files(todo, found, superseded);
+
+    for (size_t i = 0; whole && i < found; i++) {
+        struct listed *item = &list[todo[i].index];
+        *preload_kept(item->file) = (struct preload_kept){
+            .read_in = todo[i].error == 0, .locked = todo[i].error == 0 && todo[i].lock};
+        if (todo[i].error != 0)
+            tell_failure(item, todo[i].error);
+    }
+    free(todo);
+    return whole;
+}
+
+/* ---- the keeper: a process for the files that would make every fork of the master slow ---- */
+
+struct report { /* from the keeper, one for each of its files that failed, and one at the end */
+    size_t index;
+    int error;
+};
+
+#define FINISHED SIZE_MAX
+
+static bool never(void)
+{
+    return false;
+}
+
+/* In the keeper, which was forked off a thread and so must not allocate. */
+static _Noreturn void keep_there(struct kept *todo, size_t found, pid_t master, int reports)
+{
+    struct report last = {.index = FINISHED};
+
+    (void)prctl(PR_SET_NAME, "xfermmap");
+    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+    for (size_t i = 0; i < found; i++) {
+        int fd = open_listed(list[todo[i].index].path);
+        struct stat64 status = {.st_size = 0};
+        if (fd == -1 || fstat64(fd, &status) == -1 ||
+            !mapping_map(&todo[i].mapping, fd, 0, (size_t)status.st_size))
+            todo[i].error = errno;
+        if (fd != -1)
+            (void)libc_next(close)(fd);
+    }
+    (void)keep_files(todo, found, never);
+    for (size_t i = 0; i < found; i++) {
+        struct report report = {todo[i].index, todo[i].error};
+        if (report.error != 0)
+            (void)!write(reports, &report, sizeof report);
+    }
+    (void)!write(reports, &last, sizeof last);
+    (void)libc_next(close)(reports);
+    while (getppid() == master) /* killed when that ends; asked, in case it ended before prctl() */
+        (void)sleep(60);
+    _exit(0);
+}
+
+static void dismiss(pid_t process)
+{
+    if (process <= 0)
+        return;
+    (void)kill(process, SIGKILL);
+    (void)waitpid(process, NULL, 0);
+}
+
+/* @return its process number; 0: there is nothing for it to do, or it can't be had */
+static pid_t employ(struct kept *todo, size_t found, int *reports)
+{
+    int ends[2];
+    pid_t master = getpid(), process;
+
+    if (found == 0)
+        return 0;
+    if (pipe2(ends, O_CLOEXEC) == -1)
+        return 0;
+    struct critical section = critical_enter(); /* the child gets it in one piece */
+    process = libc_next(_Fork)();
+    critical_leave(&section);
+    if (process == 0) {
+        (void)libc_next(close)(ends[0]);
+        keep_there(todo, found, master, ends[1]);
+    }
+    (void)libc_next(close)(ends[1]);
+    *reports = ends[0];
+    return process > 0 ? process : 0;
+}
+
+/* @return false: something else is wanted by now */
+static bool hear(int reports)
+{
+    struct pollfd readable = {.fd = reports, .events = POLLIN};
+    struct report report;
+
+    while (!superseded()) {
+        if (poll(&readable, 1, 200) == 0)
+            continue;
+        if (libc_next(read)(reports, &report, sizeof report) != sizeof report ||
+            report.index >= count)
+            return true;
+        tell_failure(&list[report.index], report.error);
+    }
+    return false;
+}
+
+/* ---- all of it ---- */
+
+static double seconds(void)
+{
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+static void announce(double since)
+{
+    uint64_t bytes = 0, locked = 0;
+    size_t files = 0, left = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        const struct listed *item = &list[i];
+        bool kept = item->file != NULL && item->keep && !item->failed;
+        show(item);
+        files += kept;
+        left += !kept;
+        bytes += kept ? (uint64_t)item->size : 0;
+        locked += kept && item->lock ? (uint64_t)item->size : 0;
+    }
+    log_line("listed files: %zu files (%.1f MiB) in memory after %.1f s, %.1f MiB locked; %zu not "
+             "in memory",
+             files, (double)bytes / (1 << 20), seconds() - since, (double)locked / (1 << 20), left);
+}
+
+/* Have in memory what fits. @param there  whether what the keeper holds has changed */
+static void settle(bool there, double since)
+{
+    struct kept *todo = NULL;
+    pid_t next = 0;
+    int reports = -1;
+
+    choose();
+    unlock();
+    if (there) {
+        size_t found = collect(true, &todo);
+        next = employ(todo, found, &reports);
+    }
+    bool whole = keep_here() && (next == 0 || hear(reports));
+    if (there) {
+        dismiss(whole ? keeper : next); /* not before the next one holds what stays */
+        keeper = whole ? next : keeper;
+    }
+    if (reports != -1)
+        (void)libc_next(close)(reports);
+    free(todo);
+    if (whole)
+        announce(since);
+}
+
+/* @return whether it is another file by now, or was changed */
+static bool look_again(struct listed *item)
+{
+    bool had = item->file != NULL;
+    struct stat64 status;
+    int fd = open_listed(item->path);
+    bool same = had && fd != -1 && fstat64(fd, &status) == 0 && preload_is(item->file, &status);
+
+    if (!same) {
+        let_go(item);
+        item->failed = false;
+        const char *wrong = take_open_file(item, fd);
+        tell_problem(item, had ? wrong : NULL); /* the first time only */
+    }
+    if (fd != -1)
+        (void)libc_next(close)(fd);
+    return !same && (had || item->file != NULL);
+}
+
+/* Look again at what sessions have found changed. @return whether there was anything */
+static bool recheck(void)
+{
+    bool any = false, there = false;
+    double since = seconds();
+
+    for (size_t i = 0; i < count; i++) {
+        if (!notice_take(list[i].flag))
+            continue;
+        for (size_t same = 0; same < count; same++) {
+            if (list[same].flag != list[i].flag || !look_again(&list[same]))
+                continue;
+            log_line("TransferMMapFile %s has changed and is taken in anew", list[same].path);
+            there = there || !list[same].here;
+            any = true;
+        }
+    }
+    if (any)
+        settle(there, since);
+    return any;
+}
+
+/* ---- the thread ---- */
+
+static void forget_wanted(struct wanted *wanted)
+{
+    for (size_t i = 0; wanted != NULL && i < wanted->count; i++)
+        free(wanted->patterns[i]);
+    if (wanted != NULL)
+        free(wanted->patterns);
+    free(wanted);
+}
+
+static void take_wanted(struct wanted *wanted)
+{
+    double since = seconds();
+
+    forget_wanted(current);
+    current = wanted;
+    if (take_list() && count > 0)
+        settle(true, since);
+}
+
+/*
+ * Descriptors of its own: the server closes those that it doesn't know, and a session must not find
+ * a file open in there that its user may not read.
+ */
+static bool part_from_descriptors(void)
+{
+    return syscall(SYS_close_range, 0, UINT_MAX, CLOSE_RANGE_UNSHARE) == 0;
+}
+
+static void *work(void *unused)
+{
+    double looked = 0;
+
+    (void)prctl(PR_SET_NAME, "xfermmap");
+    if (!part_from_descriptors()) {
+        log_line("listed files are not kept in memory: close_range(2): %s", strerror(errno));
+        return unused;
+    }
+    (void)rights_set_user(rights);
+    for (;;) {
+        struct wanted *wanted = atomic_exchange(&pending, NULL);
+        bool due = wanted != NULL || seconds() - looked >= RECHECK_SECONDS, busy = true;
+        if (wanted != NULL)
+            take_wanted(wanted);
+        else if (due)
+            busy = recheck();
+        if (due)
+            looked = seconds();
+        /* after a look that found nothing, whoever knocks next is answered at once */
+        double wait = looked + RECHECK_SECONDS - seconds();
+        notice_wait(busy ? (int)(1000 * (wait > 0 ? wait : 0)) + 1 : -1);
+    }
+}
+
+bool resident_start(uid_t user)
+{
+    pthread_attr_t attributes;
+    pthread_t thread;
+    sigset_t all, former;
+
+    if (atomic_load(&running))
+        return true;
+    if (!notice_share())
+        return false;
+    preload_unload(); /* what a process had that this one was forked from */
+    rights = user;
+    (void)pthread_attr_init(&attributes);
+    (void)pthread_attr_setstacksize(&attributes, STACK_BYTES);
+    (void)pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+    sigfillset(&all); /* signals are for the server's own thread, but for faults of this one */
+    sigdelset(&all, SIGBUS);
+    sigdelset(&all, SIGSEGV);
+    (void)libc_next(pthread_sigmask)(SIG_SETMASK, &all, &former);
+    int failure = pthread_create(&thread, &attributes, work, NULL);
+    (void)libc_next(pthread_sigmask)(SIG_SETMASK, &former, NULL);
+    (void)pthread_attr_destroy(&attributes);
+    atomic_store(&running, failure == 0);
+    errno = failure;
+    return failure == 0;
+}
+
+void resident_forked(void)
+{
+    atomic_store(&running, false);
+    preload_forked();
+}
+
+bool resident_is_only_company(void)
+{
+    struct stat64 tasks;
+
+    /* two directories above and in it, and one for each thread */
+    return atomic_load_explicit(&running, memory_order_relaxed) &&
+           stat64("/proc/self/task", &tasks) == 0 && tasks.st_nlink == 2 + 2;
+}
+
+void resident_want(const struct config *config)
+{
+    const struct config_memory *max = &config->max_memory;
+    struct wanted *wanted = calloc(1, sizeof *wanted);
+
+    if (wanted == NULL)
+        return;
+    wanted->lock = config->lock;
+    wanted->max_memory =
+        max->bytes > 0 ? (uint64_t)max->bytes : limits_memory() / 100 * max->percent;
+    wanted->patterns = calloc(config->files.count + 1, sizeof *wanted->patterns);
+    for (size_t i = 0; wanted->patterns != NULL && i < config->files.count; i++) {
+        wanted->patterns[wanted->count] = strdup(config->files.items[i]);
+        wanted->count += wanted->patterns[wanted->count] != NULL;
+    }
+    forget_wanted(atomic_exchange(&pending, wanted));
+    notice_wake();
+}
+
+void resident_know(const struct config_list *paths)
+{
+    struct stat64 status;
+
+    for (size_t i = 0; i < paths->count; i++)
+        expand(paths->items[i]);
+    for (size_t i = 0; i < count; i++) {
+        if (stat64(list[i].path, &status) == 0 && S_ISREG(status.st_mode))
+            (void)preload_list(-1, &status, PRELOAD_KNOWN);
+    }
+    clear_list();
+}
