@@ -3,7 +3,7 @@
 #include "critical.h"
 #include "keep.h"
 #include "libc.h"
-#include "limits.h"
+#include "allowance.h"
 #include "log.h"
 #include "notice.h"
 #include "preload.h"
@@ -230,7 +230,7 @@ static bool take_list(void)
         expand(current->patterns[i]);
     preload_begin();
     here = inherited = 0;
-    uint64_t most = limits_mappings() < KEPT_HERE ? limits_mappings() : KEPT_HERE;
+    uint64_t most = allowance_mappings() < KEPT_HERE ? allowance_mappings() : KEPT_HERE;
     for (size_t i = 0; i < count && !superseded(); i++) {
         list[i].here = here < most;
         take(&list[i]);
@@ -253,7 +253,7 @@ static bool take_list(void)
 /* Which files fit into the memory that they may take, in the order of the list. */
 static void choose(void)
 {
-    uint64_t lockable = limits_lock(), taken = 0, taken_here = 0, taken_there = 0;
+    uint64_t lockable = allowance_lock(), taken = 0, taken_here = 0, taken_there = 0;
     size_t too_many = 0, unlocked = 0;
     static bool told;
 
@@ -629,7 +629,7 @@ void resident_want(const struct config *config)
         return;
     wanted->lock = config->lock;
     wanted->max_memory =
-        max->bytes > 0 ? (uint64_t)max->bytes : limits_memory() / 100 * max->percent;
+        max->bytes > 0 ? (uint64_t)max->bytes : allowance_memory() / 100 * max->percent;
     wanted->patterns = calloc(config->files.count + 1, sizeof *wanted->patterns);
     for (size_t i = 0; wanted->patterns != NULL && i < config->files.count; i++) {
         wanted->patterns[wanted->count] = strdup(config->files.items[i]);

@@ -135,8 +135,6 @@ static bool put_in_force(void)
     status_directives(config_path, in_force.engine);
     if (role == SESSION)
         resident_know(&in_force.files);
-    else
-        resident_want(&in_force);
     stream_policy(in_force.engine, in_force.min_size);
     return true;
 }
@@ -157,8 +155,10 @@ void server_opening(void)
         geteuid() != started_as || !atomic_exchange(&hung_up, false))
         return;
     int saved = errno;
-    if (put_in_force())
+    if (put_in_force()) {
         announce();
+        resident_want(&in_force); /* last: what the thread logs follows what it is about */
+    }
     errno = saved;
 }
 
@@ -251,7 +251,9 @@ __attribute__((constructor)) static void start(int count, char **arguments)
     else
         role = BYSTANDER;
     log_echo(false);
-    if (role == STARTING)
+    if (role == STARTING) {
         announce();
+        resident_want(&in_force);
+    }
     errno = saved;
 }

@@ -43,13 +43,14 @@ needs_insight() {
     [[ $EUID -eq 0 ]] || skip 'only root can look into a server at work'
 }
 
-# Have the directive file read again, and wait until the master has said what came of it.
+# Have the directive file read again, and wait until the master has said what came of it, and has the files in memory.
 reload() {
     local verdicts
     verdicts=$(count_verdicts)
     kill -HUP "$(<"$server/pid")"
     server_await has_verdicts $((verdicts + 1))
     server_await server_is_up
+    server_await listed_are_in
 }
 
 has_verdicts() {

@@ -28,24 +28,49 @@ logged() {
     grep -qE "libxfermmap: .*$1" "$server/preload.log"
 }
 
-@test "a session neither reads nor maps a listed file" {
+@test "a session neither reads nor maps a listed file that it inherits" {
+    directives 'TransferMMapEngine on' "TransferMMapFile $files/small"
+    server_start preloaded traced
+    local threads
+    threads=$(threads_of_master)
+    is_downloaded small
+    server_stop
+
+    served_from_memory small
+    [[ $(kernel_calls mmap small) -eq 1 ]]
+    [[ " $threads " == *" $(mapped_by small) "* ]]
+    [[ $(listed_and_bytes) == '1 5000 0' ]]
+}
+
+@test "a session maps a large listed file in windows, and reads nothing of it" {
     directives 'TransferMMapEngine on' "TransferMMapFile $files/big"
     server_start preloaded traced
-    local master
-    master=$(<"$server/pid")
+    local threads
+    threads=$(threads_of_master)
     is_downloaded big
     server_stop
 
     served_from_memory big
-    [[ $(grep -F "<$files/big>" "$server/trace") =~ ^$master\ +mmap ]]
-    [[ $(kernel_calls mmap big) -eq 1 ]]
+    [[ $(kernel_calls mmap big) -gt 1 ]]
+    [[ " $threads " == *" $(mapped_by big | head -n 1) "* ]] # the whole of it
+    [[ $(mapped_by big | tail -n +2 | sort -u | wc -l) -eq 1 ]] # and the session
     [[ $(listed_and_bytes) == '1 9000001 0' ]]
 }
 
-@test "the log says what is in force, from the start on" {
+threads_of_master() {
+    (cd "/proc/$(<"$server/pid")/task" && echo *)
+}
+
+# Who mapped a file of the traced server, a line for each time.
+mapped_by() {
+    grep -F "<$files/$1>" "$server/trace" | grep -oE '^[0-9]+ +mmap' | grep -oE '^[0-9]+'
+}
+
+@test "the log says what is in force, from the start on, and what is in memory" {
     directives 'TransferMMapEngine on' "TransferMMapFile $files/big $files/small"
     server_start preloaded
-    logged 'preload.conf is in force: TransferMMapEngine on, 2 files \(8.6 MiB\) in memory'
+    logged 'preload.conf is in force: TransferMMapEngine on, '
+    logged 'listed files: 2 files \(8.6 MiB\) in memory after [0-9.]+ s, .* MiB locked; 0 not in memory'
 }
 
 @test "a listed file is served from memory however small it is" {
@@ -165,19 +190,21 @@ logged() {
 
 @test "with TransferMMapEngine off, a session lets go of the listed files" {
     needs_insight
-    directives 'TransferMMapEngine off' "TransferMMapFile $files/big"
+    directives 'TransferMMapEngine off' "TransferMMapFile $files/big $files/small"
     server_start preloaded
     session_begin
     is_mapped "$(<"$server/pid")" big
-    run -1 is_mapped "$session" big
+    is_mapped "$(<"$server/pid")" small
+    run -1 is_mapped "$session" small
     session_end
     is_downloaded big
+    is_downloaded small
     [[ $(listed_and_bytes) == '0 0 0' ]]
 
-    directives 'TransferMMapEngine on' "TransferMMapFile $files/big"
+    directives 'TransferMMapEngine on' "TransferMMapFile $files/big $files/small"
     reload
     session_begin
-    is_mapped "$session" big
+    is_mapped "$session" small
     session_end
 }
 

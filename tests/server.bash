@@ -4,6 +4,7 @@
 #     server_create 'UseSendfile off'     # makes $server; each argument is a line of the server's configuration
 #     cp big "$server/files"              # what it serves
 #     server_start preloaded              # or plain; followed by "traced", the kernel's side is recorded
+#                                         # server_launch doesn't wait until the listed files are in memory
 #     ftp_get big >copy                   # or ftps_get, sftp_get, lftp_get
 #     server_stop
 #     server_remove                       # stops it, too
@@ -26,7 +27,8 @@ server_create() {
     echo "$port" >"$server/ftp_port"
     echo "$((port + 1))" >"$server/sftp_port"
 
-    printf '%s\n' 'TransferMMapEngine on' 'TransferMMapStatusFile none' >"$server/preload.conf"
+    printf '%s\n' "TransferMMapLog $server/preload.log" 'TransferMMapEngine on' 'TransferMMapStatusFile none' \
+        >"$server/preload.conf"
     make_credentials
     server_configuration "$@" >"$server/proftpd.conf"
 }
@@ -92,8 +94,19 @@ server_configuration() {
 CONFIGURATION
 }
 
-# The master stays in the foreground, so that it and its sessions are one process group, which we started.
 server_start() {
+    server_launch "$@"
+    [[ $1 != preloaded ]] || server_await listed_are_in
+}
+
+# The master takes the listed files in while it serves, and says in its log when it has.
+listed_are_in() {
+    ! grep -qs '^TransferMMapFile' "$server/preload.conf" || [[ ! -e $server/preload.log ]] ||
+        awk '/ is in force/ { due = 1 } / is refused|listed files: / { due = 0 } END { exit due }' "$server/preload.log"
+}
+
+# The master stays in the foreground, so that it and its sessions are one process group, which we started.
+server_launch() {
     local command=("$proftpd" -n -c "$server/proftpd.conf")
     if [[ $1 == preloaded ]]; then
         [[ -e $library ]] || { echo "$library is missing: run make first" >&2; return 1; }

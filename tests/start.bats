@@ -24,6 +24,7 @@ in_foreground() {
     echo $! >"$server/group"
     server_await server_is_up_or_gone
     server_is_up || { cat "$server/log"; return 1; }
+    server_await listed_are_in
 }
 
 serves_from_memory() {
@@ -41,6 +42,7 @@ serves_from_memory() {
     server_await test -s "$server/pid"
     cp "$server/pid" "$server/group" # it has made itself a process group
     server_await server_is_up
+    server_await listed_are_in
     [[ $(ps -o ppid= "$(<"$server/pid")") -ne $BASHPID ]]
     serves_from_memory
 

@@ -1,4 +1,4 @@
-#include "limits.h"
+#include "allowance.h"
 
 #include "libc.h"
 
@@ -86,7 +86,7 @@ static uint64_t limit_of_cgroups(void)
     return least;
 }
 
-uint64_t limits_memory(void)
+uint64_t allowance_memory(void)
 {
     uint64_t machine = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
     uint64_t group = limit_of_cgroups();
@@ -103,7 +103,7 @@ static bool may_lock_all(void)
            (sets[0].effective & (1U << CAP_IPC_LOCK)) != 0;
 }
 
-uint64_t limits_lock(void)
+uint64_t allowance_lock(void)
 {
     struct rlimit allowance;
 
@@ -113,7 +113,7 @@ uint64_t limits_lock(void)
     return allowance.rlim_cur;
 }
 
-uint64_t limits_mappings(void)
+uint64_t allowance_mappings(void)
 {
     return number_in("/proc/sys/vm/max_map_count", DEFAULT_MAX_MAP_COUNT) / 2;
 }
