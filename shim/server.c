@@ -86,6 +86,23 @@ static bool started_by_inetd(void)
 
 /* ---- directives ---- */
 
+/* TransferMMapEngine for a connection to this server. */
+static bool engine_for(int connection)
+{
+    struct sockaddr_storage local = {.ss_family = AF_UNSPEC};
+    socklen_t length = sizeof local;
+
+    (void)getsockname(connection, (struct sockaddr *)&local, &length);
+    return config_engine(&in_force, (const struct sockaddr *)&local);
+}
+
+static const char *where_engine_is_on(void)
+{
+    if (in_force.engine)
+        return "on";
+    return config_engine_anywhere(&in_force) ? "on for some hosts" : "off";
+}
+
 static void share_status(void)
 {
     const char *path = in_force.status_path;
@@ -132,10 +149,10 @@ static bool put_in_force(void)
     in_force = config;
     if (role == BYSTANDER)
         share_status();
-    status_directives(config_path, in_force.engine);
+    status_directives(config_path, config_engine_anywhere(&in_force));
     if (role == SESSION)
         resident_know(&in_force.files);
-    stream_policy(in_force.engine, in_force.min_size);
+    stream_policy(role == SESSION ? engine_for(STDIN_FILENO) : in_force.engine, in_force.min_size);
     return true;
 }
 
@@ -143,7 +160,7 @@ static void announce(void)
 {
     log_line("%s is in force: TransferMMapEngine %s, files from %.1f MiB on are mapped as they are "
              "opened",
-             config_path, in_force.engine ? "on" : "off", (double)in_force.min_size / (1 << 20));
+             config_path, where_engine_is_on(), (double)in_force.min_size / (1 << 20));
 }
 
 /* ---- when that changes ---- */
@@ -211,13 +228,18 @@ static void after_fork(void)
 
 static void in_child(void)
 {
+    int saved = errno;
+
     resident_forked();
     if (role == MASTER && accepted != -1) {
+        bool engine = engine_for(accepted);
         role = SESSION;
-        if (!in_force.engine)
+        stream_policy(engine, in_force.min_size);
+        if (!engine)
             preload_unload();
     }
     after_fork();
+    errno = saved;
 }
 
 static void begin(void)
