@@ -48,7 +48,7 @@ static void ask_for(const struct kept *file, size_t offset, size_t length)
                       MADV_WILLNEED);
 }
 
-/* Touching reads in what is not there yet, on every kernel. @return errno, 0: it is there */
+/* Touching reads in what is not there yet, on every kernel. @return EIO, 0: it is there */
 static int touch(const char *memory, size_t length)
 {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
@@ -65,9 +65,11 @@ static int keep_piece(const struct kept *file, size_t offset, size_t length)
 {
     const char *memory = file->mapping.memory + offset;
 
-    if (!file->lock)
-        return touch(memory, length);
-    return mlock(memory, length) == 0 ? 0 : errno;
+    if (file->lock && mlock(memory, length) == 0)
+        return 0;
+    int error = file->lock ? errno : 0;
+    /* mlock(2) says ENOMEM of what can't be read, too */
+    return touch(memory, length) == 0 ? error : EIO;
 }
 
 bool keep_files(struct kept *files, size_t count, bool (*give_up)(void))

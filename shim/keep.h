@@ -15,7 +15,8 @@ struct kept {
     size_t index; /* the caller's, for which file this is */
     struct mapping mapping;
     bool lock; /* shall be locked, not only read in */
-    int error; /* out: 0, or what mlock(2) said; EIO: it could not be read */
+    int error; /* 0; if not before, it is left alone. out: EIO, it could not be read; or, of what
+                  was read in up to there and could not be locked, as of mlock(2) */
 };
 
 /*

@@ -1,19 +1,24 @@
 #include "notice.h"
 
 #include <errno.h>
-#include <semaphore.h>
+#include <linux/futex.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <time.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 enum { FLAGS = 1 << 16 };
 
+/* Sessions can write here anything: no semaphore of libc's, which ends the process over a wrong
+ * one. */
 static struct notices {
-    sem_t woken;
-    atomic_bool flags[FLAGS];
-} *shared; /* NULL: this is no master, nor a session of one */
+    _Atomic uint32_t knocks;
+    atomic_uchar flags[FLAGS]; /* 0: not set */
+} * shared;                    /* NULL: this is no master, nor a session of one */
+
+static uint32_t answered; /* knocks; the thread's own */
 
 /* Not shared: what the master watches, as it was when this process was forked. */
 static _Atomic uint8_t watched[FLAGS / 8];
@@ -27,7 +32,7 @@ bool notice_share(void)
     if (memory == MAP_FAILED)
         return false;
     shared = memory;
-    return sem_init(&shared->woken, 1, 0) == 0;
+    return true;
 }
 
 /* FNV-1a, of the last component. */
@@ -58,36 +63,33 @@ void notice_send(const char *path)
         return;
     unsigned flag = notice_flag(path);
     bool is_watched = (atomic_load(&watched[flag / 8]) >> flag % 8 & 1) != 0;
-    if (is_watched && !atomic_exchange(&shared->flags[flag], true))
+    if (is_watched && atomic_exchange(&shared->flags[flag], 1) == 0)
         notice_wake();
 }
 
 bool notice_take(unsigned flag)
 {
-    return atomic_load(&shared->flags[flag]) && atomic_exchange(&shared->flags[flag], false);
+    return atomic_load(&shared->flags[flag]) != 0 && atomic_exchange(&shared->flags[flag], 0) != 0;
 }
 
 void notice_wait(int milliseconds)
 {
-    struct timespec until;
+    /* what the kernel calls a timespec in this call, on every machine */
+    const long timeout[2] = {milliseconds / 1000, milliseconds % 1000 * 1000000L};
 
-    if (milliseconds < 0) {
-        (void)sem_wait(&shared->woken);
-    } else {
-        (void)clock_gettime(CLOCK_MONOTONIC, &until);
-        until.tv_sec += milliseconds / 1000 + (until.tv_nsec + milliseconds % 1000 * 1000000L) / 1000000000;
-        until.tv_nsec = (until.tv_nsec + milliseconds % 1000 * 1000000L) % 1000000000;
-        (void)sem_clockwait(&shared->woken, CLOCK_MONOTONIC, &until);
-    }
-    while (sem_trywait(&shared->woken) == 0) /* one look at the flags answers all who knocked */
-        ;
+    if (atomic_load(&shared->knocks) == answered)
+        (void)syscall(SYS_futex, &shared->knocks, FUTEX_WAIT, answered,
+                      milliseconds < 0 ? NULL : timeout, NULL, 0);
+    answered = atomic_load(&shared->knocks); /* one look at the flags answers all who knocked */
 }
 
 void notice_wake(void)
 {
     int saved = errno;
 
-    if (shared != NULL)
-        (void)sem_post(&shared->woken);
+    if (shared != NULL) {
+        atomic_fetch_add(&shared->knocks, 1);
+        (void)syscall(SYS_futex, &shared->knocks, FUTEX_WAKE, 1, NULL, NULL, 0);
+    }
     errno = saved;
 }

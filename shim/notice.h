@@ -34,7 +34,7 @@ void notice_send(const char *path);
 bool notice_take(unsigned flag);
 
 /*
- * The thread: wait until woken; at once if somebody did since the last wait.
+ * The thread: wait until woken; not at all if somebody did since the last wait. May return sooner.
  * @param milliseconds  at most; negative: for ever
  */
 void notice_wait(int milliseconds);

@@ -10,7 +10,7 @@
 #include <sys/mman.h>
 
 /* The index grows inside of a critical section, where malloc(3) could wait for its own lock. */
-#define uthash_malloc(size)     pages_take(size)
+#define uthash_malloc(size)      pages_take(size)
 #define uthash_free(pages, size) pages_give(pages, size)
 /* A failed allocation leaves the file out of the index instead of ending the server. */
 #define HASH_NONFATAL_OOM         1
@@ -240,6 +240,21 @@ static bool map(struct preload *file, int fd)
     return false;
 }
 
+/* Whether children inherit the mapping of a file that is known and unchanged. In a critical
+ * section. */
+static bool change_way(struct preload *file, enum preload_way way)
+{
+    const int advice = way == PRELOAD_INHERITED ? MADV_DOFORK : MADV_DONTFORK;
+
+    if (file->way == way)
+        return true;
+    if (file->way == PRELOAD_KNOWN || way == PRELOAD_KNOWN ||
+        madvise(file->mapping.memory, file->mapping.length, advice) == -1)
+        return false;
+    file->way = way;
+    return true;
+}
+
 /* Put a file in the place of what the index has under its identity. @return false: errno */
 static bool add(struct preload *file, int fd)
 {
@@ -285,7 +300,7 @@ struct preload *preload_list(int fd, const struct stat64 *status, enum preload_w
     struct preload *known = indexed_file(status);
     bool current = known != NULL && unchanged(known, status);
     bool again = current && known->listed;
-    current = current && (known->way == PRELOAD_KNOWN) == (way == PRELOAD_KNOWN);
+    current = current && !again && change_way(known, way);
     if (current)
         known->listed = true;
     critical_leave(&section);

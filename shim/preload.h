@@ -42,7 +42,8 @@ void preload_forked(void);
 /* Forget all, and unmap what was inherited. */
 void preload_unload(void);
 
-/* ---- for who keeps them: one thread of the master, or the main flow of a process without one ---- */
+/* ---- for who keeps them: one thread of the master, or the main flow of a process without one ----
+ */
 
 /* Where a listed file is mapped. */
 enum preload_way {
@@ -55,8 +56,8 @@ enum preload_way {
 void preload_begin(void);
 
 /*
- * List an open file under its present size and times. One that is known and unchanged, and mapped
- * or not as it shall be, stays as it is, with its pages and locks.
+ * List an open file under its present size and times. One that is known and unchanged keeps its
+ * mapping, with its pages and locks, if it shall have any.
  * @return NULL: errno EEXIST, listed already since preload_begin(); as of mmap(2); or ENOMEM.
  *         Otherwise the index owns it until it is retired.
  */
@@ -68,7 +69,7 @@ void preload_set_slot(struct preload *file, unsigned slot);
 /* Whether this is the file, unchanged. */
 bool preload_is(const struct preload *file, const struct stat64 *status);
 
-/* Whether its mapping is inherited: one that was known before may be, whatever was asked for. */
+/* Whether its mapping is inherited. */
 bool preload_is_inherited(const struct preload *file);
 
 /* What its keeper has done with it: a note of the keeper's, false at first. */
@@ -77,7 +78,8 @@ struct preload_kept {
 };
 struct preload_kept *preload_kept(struct preload *file);
 
-/* Take out of the index, and unmap as soon as nobody reads from it: one, or all that aren't listed. */
+/* Take out of the index, and unmap as soon as nobody reads from it: one, or all that aren't listed.
+ */
 void preload_retire(struct preload *file);
 void preload_retire_unlisted(void);
 

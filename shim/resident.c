@@ -96,7 +96,8 @@ static bool has_acl(const char *path)
     return getxattr(path, "system.posix_acl_access", NULL, 0) > 0;
 }
 
-/* Whether everybody could have opened this file, by the modes of it and of all directories above. */
+/* Whether everybody could have opened this file, by the modes of it and of all directories above.
+ */
 static bool everyone_may_read(int fd, const struct stat64 *status)
 {
     char link[64], path[PATH_MAX];
@@ -282,12 +283,13 @@ static void choose(void)
     told = told || unlocked > 0;
 }
 
-/* What is locked and should not be, since the directives or the order have changed. */
+/* What may be locked, if only in part, and should not be: the directives or the order have changed.
+ */
 static void unlock(void)
 {
     for (size_t i = 0; i < count; i++) {
         const struct mapping *mapping = list[i].file != NULL ? preload_mapping(list[i].file) : NULL;
-        if (mapping == NULL || list[i].lock || !preload_kept(list[i].file)->locked)
+        if (mapping == NULL || mapping->memory == NULL || list[i].lock)
             continue;
         (void)munlock(mapping->memory, mapping->length);
         preload_kept(list[i].file)->locked = false;
@@ -306,9 +308,8 @@ static size_t collect(bool by_keeper, struct kept **todo)
             continue;
         const struct preload_kept *kept = preload_kept(item->file);
         if (by_keeper || !kept->read_in || (item->lock && !kept->locked))
-            (*todo)[found++] = (struct kept){.index = i,
-                                             .mapping = *preload_mapping(item->file),
-                                             .lock = item->lock};
+            (*todo)[found++] = (struct kept){
+                .index = i, .mapping = *preload_mapping(item->file), .lock = item->lock};
     }
     return found;
 }
@@ -540,7 +541,7 @@ static void take_wanted(struct wanted *wanted)
 
     forget_wanted(current);
     current = wanted;
-    if (take_list() && count > 0)
+    if (take_list() && (count > 0 || keeper > 0))
         settle(true, since);
 }
 

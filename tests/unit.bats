@@ -23,8 +23,28 @@ passes() {
     passes guard
 }
 
+@test "unit: reading in and locking" {
+    passes keep
+}
+
+@test "unit: how much memory there is to take" {
+    passes limits
+}
+
+@test "unit: what sessions tell the master" {
+    passes notice
+}
+
 @test "unit: listed files" {
     passes preload
+}
+
+@test "unit: keeping files in memory" {
+    passes resident
+}
+
+@test "unit: the rights of one thread" {
+    passes rights
 }
 
 @test "unit: standing before the program's signals" {

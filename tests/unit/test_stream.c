@@ -4,6 +4,7 @@
 #include "guard.h"
 #include "libc.h"
 #include "log.h"
+#include "notice.h"
 #include "preload.h"
 #include "status.h"
 #include "unit.h"
@@ -75,7 +76,7 @@ static int open_served(const char *name, int flags)
     int fd = open(name, flags | O_CLOEXEC);
 
     assert_int_not_equal(fd, -1);
-    stream_opened(fd, flags);
+    stream_opened(fd, name, flags);
     return fd;
 }
 
@@ -959,7 +960,7 @@ static void what_is_not_open(void **state)
         assert_false(stream_duplicated(fds[i], 5));
         stream_let_go(fds[i]);
         stream_closing(fds[i]);
-        stream_opened(fds[i], O_RDONLY);
+        stream_opened(fds[i], "file", O_RDONLY);
         assert_false(descriptor_served(fds[i]));
     }
 }
@@ -1176,7 +1177,7 @@ static bool serves(const char *name, int flags)
         return false;
     }
     errno = UNTOUCHED;
-    stream_opened(fd, flags);
+    stream_opened(fd, name, flags);
     assert_int_equal(errno, UNTOUCHED);
     bool served = descriptor_served(fd);
     close_served(fd);
@@ -1238,13 +1239,19 @@ static void the_policy_says_which(void **state)
 
 /* ---- listed files ---- */
 
-static void list(const char *name)
+/* This file and no other; "": none. */
+static void list(const char *name, enum preload_way way)
 {
-    char *item = strdup(name);
-    const struct config_list paths = {&item, name[0] != '\0'};
+    struct stat64 status;
+    int fd = open(name, O_RDONLY | O_CLOEXEC);
 
-    preload_load(&paths);
-    free(item);
+    preload_begin();
+    if (fd != -1) {
+        assert_int_equal(fstat64(fd, &status), 0);
+        assert_non_null(preload_list(fd, &status, way));
+        assert_int_equal(close(fd), 0);
+    }
+    preload_retire_unlisted();
 }
 
 static void a_listed_file_is_read_from_its_mapping(void **state)
@@ -1254,7 +1261,7 @@ static void a_listed_file_is_read_from_its_mapping(void **state)
     (void)state;
     start();
     make_file("file", 10 * PAGE + 7);
-    list("file");
+    list("file", PRELOAD_MAPPED);
     stream_policy(true, 1 << 30); /* whatever its size */
     before = status_get(STATUS_BYTES);
     struct twins twins = open_twins("file");
@@ -1267,7 +1274,7 @@ static void a_listed_file_is_read_from_its_mapping(void **state)
     write_content("file", 10 * PAGE + 7, 3 * PAGE); /* it grows beyond its mapping */
     assert_int_equal(read_same(&twins, large, LARGE), 3 * PAGE);
     assert_content(large, 10 * PAGE + 7, (size_t)3 * PAGE);
-    list("");
+    list("", PRELOAD_KNOWN);
     assert_int_equal(seek_same(&twins, 0, SEEK_SET), 0);
     assert_int_equal(read_same(&twins, large, LARGE), 13 * PAGE + 7);
     close_twins(&twins);
@@ -1282,7 +1289,7 @@ static void a_listed_file_shrinks(void **state)
     start();
     for (size_t i = 0; i < COUNT(lengths); i++) {
         make_file("file", (size_t)10 * PAGE);
-        list("file");
+        list("file", PRELOAD_MAPPED);
         struct twins twins = open_twins("file");
         (void)read_same(&twins, large, 100);
         assert_int_equal(truncate("file", lengths[i]), 0);
@@ -1293,7 +1300,58 @@ static void a_listed_file_shrinks(void **state)
         assert_same_offset(&twins);
         close_twins(&twins);
     }
-    list("");
+    list("", PRELOAD_KNOWN);
+}
+
+/* Its size does not count, and it is read through windows, as any other. */
+static void a_listed_file_that_is_not_mapped_here(void **state)
+{
+    uint64_t listed = status_get(STATUS_LISTED);
+
+    (void)state;
+    start();
+    make_file("file", 10 * PAGE + 7);
+    list("file", PRELOAD_KNOWN);
+    stream_policy(true, 1 << 30);
+    struct twins twins = open_twins("file");
+    assert_true(descriptor_served(twins.served));
+    assert_int_equal(status_get(STATUS_LISTED), listed + 1);
+    assert_int_equal(read_same(&twins, large, 10000), 10000);
+    assert_true(mapped_bytes("file") > 0);
+    assert_int_equal(read_same(&twins, large, LARGE), 10 * PAGE + 7 - 10000);
+    close_twins(&twins);
+    list("", PRELOAD_KNOWN);
+    assert_int_equal(mapped_bytes("file"), 0);
+}
+
+static bool is_noticed(const char *name)
+{
+    int fd = open(name, O_RDONLY | O_CLOEXEC);
+
+    assert_true(fd >= 0);
+    stream_opened(fd, name, O_RDONLY);
+    stream_closing(fd);
+    assert_int_equal(close(fd), 0);
+    return notice_take(notice_flag(name));
+}
+
+static void a_listed_file_that_has_changed_is_noticed(void **state)
+{
+    (void)state;
+    start();
+    make_file("file", PAGE);
+    make_file("other", PAGE);
+    list("file", PRELOAD_MAPPED);
+    assert_true(notice_share());
+    notice_watch(notice_flag("file"));
+    assert_false(is_noticed("file"));
+    assert_false(is_noticed("other"));
+    make_file("file", PAGE);
+    assert_true(is_noticed("file"));
+    list("file", PRELOAD_MAPPED);
+    assert_false(is_noticed("file"));
+    list("", PRELOAD_KNOWN);
+    notice_watch_none();
 }
 
 /* ---- all of it, at random ---- */
@@ -1490,6 +1548,8 @@ int main(void)
         TEST(the_policy_says_which),
         TEST(a_listed_file_is_read_from_its_mapping),
         TEST(a_listed_file_shrinks),
+        TEST(a_listed_file_that_is_not_mapped_here),
+        TEST(a_listed_file_that_has_changed_is_noticed),
         TEST(anything_at_all),
     };
 

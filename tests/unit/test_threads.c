@@ -7,6 +7,7 @@
 #include "guard.h"
 #include "log.h"
 #include "preload.h"
+#include "resident.h"
 #include "status.h"
 #include "stream.h"
 #include "unit.h"
@@ -98,7 +99,7 @@ static int open_served(unsigned file)
     int fd = (int)syscall(SYS_openat, AT_FDCWD, names[file], O_RDONLY | O_CLOEXEC);
 
     if (holds(fd >= 0))
-        stream_opened(fd, O_RDONLY);
+        stream_opened(fd, names[file], O_RDONLY);
     return fd;
 }
 
@@ -154,19 +155,33 @@ static void many_open_read_and_close(void **state)
     assert_true(status_get(STATUS_BYTES) > before);
 }
 
-/* The main flow, thread 0, lists files and takes them off again until the others are done. */
+/* As the keeper does it. */
+static void list(unsigned count)
+{
+    struct stat64 status;
+
+    preload_begin();
+    for (unsigned file = 0; file < count; file++) {
+        int fd = (int)syscall(SYS_openat, AT_FDCWD, names[file], O_RDONLY | O_CLOEXEC);
+        holds(fd >= 0 && fstat64(fd, &status) == 0 &&
+              preload_list(fd, &status, file % 2 == 0 ? PRELOAD_MAPPED : PRELOAD_INHERITED) !=
+                  NULL);
+        holds(syscall(SYS_close, fd) == 0);
+    }
+    preload_retire_unlisted();
+}
+
+/* Thread 0 lists files and takes them off again until the others are done. */
 static void *read_listed(void *argument)
 {
-    static char *items[] = {(char *)"0", (char *)"1", (char *)"2"};
-
     if (argument != NULL) {
         (void)open_read_close(argument);
         atomic_fetch_sub(&readers, 1);
         return NULL;
     }
-    for (size_t i = 0; atomic_load(&readers) > 0; i++)
-        preload_load(&(struct config_list){items, i % (COUNT(items) + 1)});
-    preload_load(&(struct config_list){items, 0});
+    for (unsigned i = 0; atomic_load(&readers) > 0; i++)
+        list(i % 4);
+    list(0);
     return NULL;
 }
 
@@ -178,6 +193,47 @@ static void files_are_listed_meanwhile(void **state)
     atomic_store(&readers, THREADS - 1);
     run(read_listed, THREADS);
     assert_true(status_get(STATUS_LISTED) > before);
+}
+
+/* ---- the thread that keeps files ---- */
+
+static void want(unsigned count, bool lock)
+{
+    static char *items[] = {(char *)"0", (char *)"1", (char *)"2"};
+
+    resident_want(
+        &(struct config){.files = {items, count}, .lock = lock, .max_memory = {.percent = 50}});
+}
+
+/* Thread 0 wants one list after the other. */
+static void *read_kept(void *argument)
+{
+    if (argument != NULL) {
+        (void)open_read_close(argument);
+        atomic_fetch_sub(&readers, 1);
+        return NULL;
+    }
+    for (unsigned i = 0; atomic_load(&readers) > 0; i++) {
+        want(i % 4, i % 2 == 0);
+        if (i % 3 == 0)
+            (void)usleep(1000); /* it sometimes comes to an end with one */
+    }
+    return NULL;
+}
+
+static void files_are_kept_meanwhile(void **state)
+{
+    uint64_t before = status_get(STATUS_LISTED);
+
+    (void)state;
+    assert_true(resident_start(geteuid()));
+    want(3, true);
+    atomic_store(&readers, THREADS - 1);
+    run(read_kept, THREADS);
+    assert_true(status_get(STATUS_LISTED) > before);
+    want(0, true);
+    for (int i = 0; i < 5000 && mapped_bytes("0") + mapped_bytes("1") + mapped_bytes("2") > 0; i++)
+        (void)usleep(1000);
 }
 
 /* ---- all threads one descriptor ---- */
@@ -269,6 +325,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         TEST(many_open_read_and_close),
         TEST(files_are_listed_meanwhile),
+        TEST(files_are_kept_meanwhile),
         TEST(one_offset_for_all),
         TEST(a_number_changes_hands_under_readers),
     };

@@ -1,13 +1,16 @@
 #include "unit.h"
 
+#include <dirent.h>
 #include <fcntl.h>
 #include <ftw.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -20,6 +23,17 @@ static char directory[] = "/tmp/xfermmap-unit.XXXXXX";
 __attribute__((weak)) const char *__asan_default_options(void)
 {
     return "handle_segv=0:handle_sigbus=0:detect_leaks=1";
+}
+
+/* The sanitizers have their own, which do nothing. */
+int mlock(const void *memory, size_t length)
+{
+    return (int)syscall(SYS_mlock, memory, length);
+}
+
+int munlock(const void *memory, size_t length)
+{
+    return (int)syscall(SYS_munlock, memory, length);
 }
 
 int unit_enter(void **state)
@@ -121,8 +135,65 @@ int ending_of(void (*story)(void))
     return status;
 }
 
-void in_story(bool holds)
+void in_story_at(bool holds, const char *what, const char *file, int line)
 {
-    if (!holds)
-        _exit(1);
+    if (holds)
+        return;
+    (void)fprintf(stderr, "# %s:%d: not so: %s\n", file, line, what);
+    _exit(1);
+}
+
+bool logged(const char *what)
+{
+    static char text[256 * KIB];
+    FILE *log = fopen("log", "re");
+    size_t length;
+
+    if (log == NULL)
+        return false;
+    length = fread(text, 1, sizeof text - 1, log);
+    text[length] = '\0';
+    (void)fclose(log);
+    return strstr(text, what) != NULL;
+}
+
+long status_number(pid_t process, const char *name)
+{
+    char path[64], line[PAGE];
+    size_t length = strlen(name);
+    long number = -1;
+    FILE *status;
+
+    (void)snprintf(path, sizeof path, "/proc/%d/status", process);
+    status = fopen(path, "re");
+    if (status == NULL)
+        return -1;
+    while (number == -1 && fgets(line, sizeof line, status) != NULL) {
+        if (strncmp(line, name, length) == 0 && line[length] == ':')
+            number = strtol(line + length + 1, NULL, 10);
+    }
+    (void)fclose(status);
+    return number;
+}
+
+size_t descriptors_of(const char *task)
+{
+    char path[64];
+    size_t entries = 0;
+    DIR *directory_of;
+
+    (void)snprintf(path, sizeof path, "/proc/%s/fd", task);
+    directory_of = opendir(path);
+    if (directory_of == NULL)
+        return SIZE_MAX;
+    while (readdir(directory_of) != NULL)
+        entries++;
+    (void)closedir(directory_of);
+    return entries - 2; /* "." and ".." */
+}
+
+void become_somebody(void)
+{
+    in_story(setresgid(SOMEBODY, SOMEBODY, SOMEBODY) == 0 &&
+             setresuid(SOMEBODY, SOMEBODY, SOMEBODY) == 0);
 }

@@ -43,6 +43,20 @@ int ending_of(void (*story)(void));
 const char *__asan_default_options(void);
 
 /* For a story, in place of cmocka's assertions: a child must not go on with the other tests. */
-void in_story(bool holds);
+#define in_story(holds) in_story_at((holds), #holds, __FILE__, __LINE__)
+void in_story_at(bool holds, const char *what, const char *file, int line);
+
+/* Whether the file "log" has this in it. */
+bool logged(const char *what);
+
+/* A number of /proc/PROCESS/status, "VmLck" for instance. */
+long status_number(pid_t process, const char *name);
+
+/* How many descriptors a process or thread, "self" for instance, has open. */
+size_t descriptors_of(const char *task);
+
+/* Go on as a user without rights. For a story. */
+enum { SOMEBODY = 12345 };
+void become_somebody(void);
 
 #endif
