@@ -70,7 +70,8 @@ static uint64_t limit_of_cgroups(void)
     uint64_t least = UINT64_MAX, limit;
 
     (void)read_small_file("/proc/self/cgroup", text, sizeof text);
-    for (char *line = strtok_r(text, "\n", &rest); line != NULL; line = strtok_r(NULL, "\n", &rest)) {
+    for (char *line = strtok_r(text, "\n", &rest); line != NULL;
+         line = strtok_r(NULL, "\n", &rest)) {
         char *controllers = strchr(line, ':');
         char *group = controllers != NULL ? strchr(controllers + 1, ':') : NULL;
         if (group == NULL)

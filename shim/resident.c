@@ -1,9 +1,9 @@
 #include "resident.h"
 
+#include "allowance.h"
 #include "critical.h"
 #include "keep.h"
 #include "libc.h"
-#include "allowance.h"
 #include "log.h"
 #include "notice.h"
 #include "preload.h"

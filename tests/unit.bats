@@ -28,7 +28,7 @@ passes() {
 }
 
 @test "unit: how much memory there is to take" {
-    passes limits
+    passes allowance
 }
 
 @test "unit: what sessions tell the master" {

@@ -27,6 +27,7 @@ enum { THREADS = 8, FILES = 5, WORDS = 200000 /* in each file */ };
 static const char *const names[FILES] = {"0", "1", "2", "3", "4"};
 static atomic_bool wrong;
 static atomic_int readers;
+static unsigned rounds; /* that each of them makes */
 
 /* A word of a file tells which file and where it is. */
 static uint64_t word(unsigned file, size_t index)
@@ -126,7 +127,7 @@ static void *open_read_close(void *argument)
     uint64_t words[500];
     unsigned first = (unsigned)(uintptr_t)argument;
 
-    for (unsigned round = 0; round < 60; round++) {
+    for (unsigned round = 0; round < rounds; round++) {
         unsigned file = (first + round) % FILES;
         int fd = open_served(file);
         int duplicate = (int)syscall(SYS_dup, fd);
@@ -151,6 +152,7 @@ static void many_open_read_and_close(void **state)
     uint64_t before = status_get(STATUS_BYTES);
 
     (void)state;
+    rounds = 40;
     run(open_read_close, THREADS);
     assert_true(status_get(STATUS_BYTES) > before);
 }
@@ -190,6 +192,7 @@ static void files_are_listed_meanwhile(void **state)
     uint64_t before = status_get(STATUS_LISTED);
 
     (void)state;
+    rounds = 20;
     atomic_store(&readers, THREADS - 1);
     run(read_listed, THREADS);
     assert_true(status_get(STATUS_LISTED) > before);
@@ -228,6 +231,7 @@ static void files_are_kept_meanwhile(void **state)
     (void)state;
     assert_true(resident_start(geteuid()));
     want(3, true);
+    rounds = 20;
     atomic_store(&readers, THREADS - 1);
     run(read_kept, THREADS);
     assert_true(status_get(STATUS_LISTED) > before);

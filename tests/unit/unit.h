@@ -56,7 +56,7 @@ long status_number(pid_t process, const char *name);
 size_t descriptors_of(const char *task);
 
 /* Go on as a user without rights. For a story. */
-enum { SOMEBODY = 12345 };
+enum { SOMEBODY = 12345 }; /* a user id that is neither root nor ours */
 void become_somebody(void);
 
 #endif

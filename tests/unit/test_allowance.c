@@ -2,7 +2,7 @@
  * The kernel's files, in a mount namespace of a child's own: they show what they would on machines
  * with other control groups. Where this machine lets itself have one made, that, too.
  */
-#include "limits.h"
+#include "allowance.h"
 
 #include "unit.h"
 
@@ -30,7 +30,7 @@ static void half_of_the_mappings(void **state)
     assert_non_null(file);
     assert_int_equal(fscanf(file, "%lu", &most), 1);
     (void)fclose(file);
-    assert_int_equal(limits_mappings(), most / 2);
+    assert_int_equal(allowance_mappings(), most / 2);
 }
 
 static void lock_as_root(void)
@@ -38,9 +38,9 @@ static void lock_as_root(void)
     static const struct rlimit allowance = {64 * KIB, 128 * KIB};
 
     in_story(setrlimit(RLIMIT_MEMLOCK, &allowance) == 0);
-    in_story(limits_lock() == UINT64_MAX);
+    in_story(allowance_lock() == UINT64_MAX);
     become_somebody();
-    in_story(limits_lock() == 64 * KIB);
+    in_story(allowance_lock() == 64 * KIB);
 }
 
 static void lock_without_limit(void)
@@ -50,7 +50,7 @@ static void lock_without_limit(void)
     if (setrlimit(RLIMIT_MEMLOCK, &allowance) == -1)
         return; /* root of a container that may not raise it */
     become_somebody();
-    in_story(limits_lock() == UINT64_MAX);
+    in_story(allowance_lock() == UINT64_MAX);
 }
 
 static void lock_as_user(void)
@@ -58,7 +58,7 @@ static void lock_as_user(void)
     static const struct rlimit allowance = {64 * KIB, 64 * KIB};
 
     in_story(setrlimit(RLIMIT_MEMLOCK, &allowance) == 0);
-    in_story(limits_lock() == 64 * KIB);
+    in_story(allowance_lock() == 64 * KIB);
 }
 
 static void what_may_be_locked(void **state)
@@ -75,8 +75,8 @@ static void what_may_be_locked(void **state)
 static void no_more_than_the_machine_has(void **state)
 {
     (void)state;
-    assert_true(limits_memory() > 0);
-    assert_true(limits_memory() <= machine());
+    assert_true(allowance_memory() > 0);
+    assert_true(allowance_memory() <= machine());
 }
 
 /* ---- control groups as other machines have them ---- */
@@ -115,19 +115,19 @@ static void set(const char *name, const char *value)
 static void version_2(void)
 {
     see("0::/system.slice/proftpd.service\n");
-    in_story(limits_memory() == machine());
+    in_story(allowance_memory() == machine());
     set("system.slice/proftpd.service/memory.max", "max\n");
-    in_story(limits_memory() == machine());
+    in_story(allowance_memory() == machine());
     set("system.slice/proftpd.service/memory.max", "100663296\n");
-    in_story(limits_memory() == 96 * MIB);
+    in_story(allowance_memory() == 96 * MIB);
     set("system.slice/memory.max", "200663296\n");
-    in_story(limits_memory() == 96 * MIB);
+    in_story(allowance_memory() == 96 * MIB);
     set("system.slice/memory.max", "67108864\n"); /* of all its groups together */
-    in_story(limits_memory() == 64 * MIB);
+    in_story(allowance_memory() == 64 * MIB);
     set("memory.max", "33554432\n"); /* a container's own root */
-    in_story(limits_memory() == 32 * MIB);
+    in_story(allowance_memory() == 32 * MIB);
     set("memory/system.slice/proftpd.service/memory.limit_in_bytes", "4096\n"); /* not ours */
-    in_story(limits_memory() == 32 * MIB);
+    in_story(allowance_memory() == 32 * MIB);
 }
 
 static void version_1(void)
@@ -137,33 +137,33 @@ static void version_1(void)
         "8:hugememory:/huge\n"
         "7:freezer,memory:/a group/b\n"
         "0::/unified\n");
-    in_story(limits_memory() == machine());
+    in_story(allowance_memory() == machine());
     set("memory/other/memory.limit_in_bytes", "4096\n");
     set("memory/named/memory.limit_in_bytes", "4096\n");
     set("memory/huge/memory.limit_in_bytes", "4096\n");
     set("memory/a group/b/memory.limit_in_bytes", "9223372036854771712\n"); /* no limit */
     set("memory/a group/memory.limit_in_bytes", "9223372036854771712\n");
-    in_story(limits_memory() == machine());
+    in_story(allowance_memory() == machine());
     set("memory/a group/memory.limit_in_bytes", "100663296\n");
-    in_story(limits_memory() == 96 * MIB);
+    in_story(allowance_memory() == 96 * MIB);
     set("memory/a group/b/memory.limit_in_bytes", "67108864\n");
-    in_story(limits_memory() == 64 * MIB);
+    in_story(allowance_memory() == 64 * MIB);
 }
 
 static void in_the_root_group(void)
 {
     see("4:memory:/\n0::/\n");
-    in_story(limits_memory() == machine());
+    in_story(allowance_memory() == machine());
     set("memory/memory.limit_in_bytes", "67108864\n");
-    in_story(limits_memory() == 64 * MIB);
+    in_story(allowance_memory() == 64 * MIB);
     set("memory.max", "33554432\n");
-    in_story(limits_memory() == 32 * MIB);
+    in_story(allowance_memory() == 32 * MIB);
 }
 
 static void nothing_of_use(void)
 {
     see("\n:\n::\nnonsense\n4:memory\n1:memory:\n:::::\n0::");
-    in_story(limits_memory() == machine());
+    in_story(allowance_memory() == machine());
 }
 
 static void limits_of_control_groups(void **state)
@@ -211,7 +211,7 @@ static bool set_in(const char *group, const char *name, const char *value)
 static void live_in_the_group(void)
 {
     in_story(set_in(inner, "cgroup.procs", "0"));
-    in_story(limits_memory() == 256 * MIB);
+    in_story(allowance_memory() == 256 * MIB);
 }
 
 static void a_real_control_group(void **state)
@@ -238,7 +238,8 @@ static void a_real_control_group(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(half_of_the_mappings),         cmocka_unit_test(what_may_be_locked),
+        cmocka_unit_test(half_of_the_mappings),
+        cmocka_unit_test(what_may_be_locked),
         cmocka_unit_test(no_more_than_the_machine_has), cmocka_unit_test(limits_of_control_groups),
         cmocka_unit_test(a_real_control_group),
     };
