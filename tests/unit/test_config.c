@@ -8,7 +8,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { SOMEBODY = 12345 }; /* a user id that is neither root nor ours */
 
 static void assert_files(size_t count, const char *const *paths)
 {
