@@ -75,17 +75,35 @@ static bool engine_of(const struct parser *parser, const struct host *host)
     return (host->engine != UNSET ? host->engine : parser->global.engine) == true;
 }
 
-static void bind_host(struct parser *parser, const struct host *host)
+static bool same(const struct config_binding *a, const struct config_binding *b)
 {
+    return a->port == b->port && IN6_ARE_ADDR_EQUAL(&a->address, &b->address);
+}
+
+/* Whether the first address of an earlier host is this one. */
+static bool is_taken(const struct parser *parser, const struct config_binding *first)
+{
+    bool taken = same(&parser->own.first, first);
+
+    for (size_t i = 0; i < parser->host_count && !taken; i++)
+        taken = same(&parser->hosts[i].first, first);
+    return taken;
+}
+
+/* @return false: the server doesn't serve this host */
+static bool bind_host(struct parser *parser, struct host *host)
+{
+    struct config *config = parser->config;
     int port = host->port != UNSET ? host->port : parser->global.port;
     bool engine = engine_of(parser, host);
+    size_t first = config->binding_count;
 
-    if (port == 0) /* the server doesn't serve it */
-        return;
+    if (port == 0)
+        return false;
     port = port != UNSET ? port : FTP_PORT;
     for (size_t i = 0; i < host->addresses.count; i++) {
         const char *name = host->addresses.items[i];
-        int failure = bind_name(parser->config, name, (in_port_t)port, engine);
+        int failure = bind_name(config, name, (in_port_t)port, engine);
         if (failure != 0)
             parser_note_at(
                 parser, host->at,
@@ -93,39 +111,42 @@ static void bind_host(struct parser *parser, const struct host *host)
                 "addresses",
                 name, gai_strerror(failure));
     }
+    if (first == config->binding_count)
+        return false;
+    /* with its first address the whole host is left out */
+    if (is_taken(parser, &config->bindings[first])) {
+        config->binding_count = first;
+        return false;
+    }
+    host->first = config->bindings[first];
     if (host->is_default == true)
-        (void)bind_name(parser->config, "::", (in_port_t)port, engine);
-}
-
-/* The server itself, if the file has what it takes: the host's own addresses are its default. */
-static void bind_own(struct parser *parser)
-{
-    char name[256];
-
-    if (parser->config->whole && parser->own.addresses.count == 0 &&
-        gethostname(name, sizeof name) == 0)
-        parser_add(&parser->own.addresses, strdup(name));
-    bind_host(parser, &parser->own);
+        config->bindings[first].address = in6addr_any;
+    return true;
 }
 
 void hosts_settle(struct parser *parser)
 {
     struct config *config = parser->config;
     const struct host *fallback = &parser->own;
+    char name[256];
     bool differ = false;
 
-    for (size_t i = 0; i < parser->host_count; i++) {
-        differ = differ || engine_of(parser, &parser->hosts[i]) != engine_of(parser, &parser->own);
-        if (parser->hosts[i].is_default == true && fallback->is_default != true)
-            fallback = &parser->hosts[i];
-    }
-    config->engine = engine_of(parser, fallback);
+    config->engine = engine_of(parser, &parser->own);
     config->whole = parser->own.port != UNSET;
+    for (size_t i = 0; i < parser->host_count; i++)
+        differ = differ || engine_of(parser, &parser->hosts[i]) != config->engine;
     if (!differ) /* and so no name is looked up without need */
         return;
-    bind_own(parser);
-    for (size_t i = 0; i < parser->host_count; i++)
-        bind_host(parser, &parser->hosts[i]);
+    /* without DefaultAddress the server's own address is that of the machine's name */
+    if (config->whole && parser->own.addresses.count == 0 && gethostname(name, sizeof name) == 0)
+        parser_add(&parser->own.addresses, strdup(name));
+    (void)bind_host(parser, &parser->own);
+    for (size_t i = 0; i < parser->host_count; i++) {
+        struct host *host = &parser->hosts[i];
+        if (bind_host(parser, host) && host->is_default == true && fallback->is_default != true)
+            fallback = host;
+    }
+    config->engine = engine_of(parser, fallback);
 }
 
 /* In the order in which ProFTPD 1.3.8 looks for the host of a connection, as tried out with it. */

@@ -58,6 +58,7 @@ struct host {
     struct config_list addresses;
     int port, engine, is_default; /* UNSET where it doesn't say */
     struct place set_at[OUR_COUNT];
+    struct config_binding first; /* of its addresses; port 0: it is not served */
 };
 
 struct parser {

@@ -181,6 +181,24 @@ static void the_servers_own_address(void **state)
     assert_true(engine("192.0.2.9", 2123));
 }
 
+/* As the server does it: with its first address the whole host goes, DefaultServer or not. */
+static void a_host_whose_address_is_taken(void **state)
+{
+    (void)state;
+    read_valid("Port 2121\nDefaultAddress 192.0.2.1\n"
+               "<VirtualHost 192.0.2.2>\nPort 2122\n</VirtualHost>\n"
+               "<VirtualHost 192.0.2.2 192.0.2.3>\n"
+               "Port 2122\nDefaultServer on\nTransferMMapEngine on\n"
+               "</VirtualHost>\n"
+               "<VirtualHost 192.0.2.4 192.0.2.2>\n"
+               "Port 2122\nTransferMMapEngine on\n"
+               "</VirtualHost>\n");
+    assert_false(engine("192.0.2.2", 2122));
+    assert_false(engine("192.0.2.3", 2122));
+    assert_true(engine("192.0.2.4", 2122));
+    assert_false(engine("192.0.2.9", 2199));
+}
+
 /* Of a file without the server's own Port nobody knows which other hosts there are. */
 static void a_file_of_some_hosts_only(void **state)
 {
@@ -510,6 +528,7 @@ int main(void)
         TEST(wildcard_addresses),
         TEST(default_server),
         TEST(the_servers_own_address),
+        TEST(a_host_whose_address_is_taken),
         TEST(a_file_of_some_hosts_only),
         TEST(hosts_by_name),
         TEST(names_are_not_looked_up_without_need),
