@@ -10,6 +10,8 @@
 #include <string.h>
 #include <ucontext.h>
 
+enum { IN_ORDER = 16384 /* bytes */ };
+
 /* A copy under way. A handler may interrupt one and start another: they form a stack. */
 struct copy {
     struct copy *outer;
@@ -81,6 +83,21 @@ void guard_disposition(int number, const struct sigaction *action)
         atomic_store(&always_ask, true);
 }
 
+/*
+ * Copy from the front to the back: what lies behind a place that faults must stay as it was. libc's
+ * memcpy() of more than 16 KiB may take four pages at a time (glibc, "large_memcpy_4x").
+ */
+__attribute__((noinline)) static void copy_in_order(char *to, const char *from, size_t length)
+{
+    while (length > IN_ORDER) {
+        memcpy(to, from, IN_ORDER);
+        to += IN_ORDER;
+        from += IN_ORDER;
+        length -= IN_ORDER;
+    }
+    memcpy(to, from, length);
+}
+
 bool guard_copy(void *to, const void *from, size_t length)
 {
     struct copy copy;
@@ -94,7 +111,7 @@ bool guard_copy(void *to, const void *from, size_t length)
         current = &copy;
         atomic_signal_fence(
             memory_order_seq_cst); /* the handler must find it from the first byte */
-        memcpy(to, from, length);
+        copy_in_order(to, from, length);
         atomic_signal_fence(memory_order_seq_cst);
     }
     current = copy.outer;

@@ -375,6 +375,8 @@ static bool move_window(struct stream *stream, int slot, int fd, off64_t offset)
     size_t length = rest < (off64_t)WINDOW ? (size_t)rest : WINDOW;
 
     mapping_unmap(&stream->window);
+    if (offset >= stream->size)
+        return false; /* it shrank since the read began */
     if (!mapping_map(&stream->window, fd, start, length)) {
         status_add(STATUS_REFUSED, 1);
         return false;
@@ -384,6 +386,34 @@ static bool move_window(struct stream *stream, int slot, int fd, off64_t offset)
         return false;
     }
     return true;
+}
+
+/*
+ * Whether `end` is within the file, for all that can be told from the byte before it. A file that
+ * is truncated within a page leaves zeros in the rest of that page, and no fault: so a zero is a
+ * reason to look.
+ */
+static bool still_there(struct stream *stream, int slot, int fd, off64_t end, char last)
+{
+    return last != '\0' || (look_at_size(stream, slot, fd) && end <= stream->size);
+}
+
+/*
+ * Copy what is mapped, all of it or none: the end is looked at first, so that nothing is written
+ * where the kernel would write nothing.
+ */
+static bool copy_mapped(struct stream *stream, int slot, int fd, off64_t end, char *to,
+                        const char *from, size_t length)
+{
+    char last;
+    bool whole = guard_copy(&last, from + length - 1, 1);
+
+    if (whole && !still_there(stream, slot, fd, end, last))
+        return false;
+    whole = whole && guard_copy(to, from, length);
+    if (!whole)
+        status_add(STATUS_FAULTS, 1);
+    return whole;
 }
 
 /* Copy `length` bytes at `offset` into one buffer. @return false: a fault, or no window */
@@ -399,24 +429,13 @@ static bool copy_part(struct stream *stream, int slot, int fd, off64_t offset, c
             continue;
         }
         size_t step = length < available ? length : available;
-        if (!guard_copy(to, memory, step)) {
-            status_add(STATUS_FAULTS, 1);
-            return false;
-        }
-        to += step;
         offset += (off64_t)step;
+        if (!copy_mapped(stream, slot, fd, offset, to, memory, step))
+            return false;
+        to += step;
         length -= step;
     }
     return true;
-}
-
-/*
- * Whether what was copied was all there. A file that is truncated within a page leaves zeros in the
- * rest of that page, and no fault: so zeros at the very end are a reason to look.
- */
-static bool still_there(struct stream *stream, int slot, int fd, off64_t end, char last)
-{
-    return last != '\0' || (look_at_size(stream, slot, fd) && end <= stream->size);
 }
 
 static bool copy_request(struct stream *stream, int slot, const struct request *request,
@@ -433,6 +452,7 @@ static bool copy_request(struct stream *stream, int slot, const struct request *
         offset += (off64_t)step;
         length -= step;
     }
+    /* once more: it may have been truncated meanwhile */
     return still_there(stream, slot, request->fd, offset, last);
 }
 

@@ -115,6 +115,27 @@ static void bad_addresses_are_told(void **state)
     assert_false(guard_copy(gone, buffer, 1)); /* may only be read */
 }
 
+/* A buffer with a hole: what lies behind it may be anybody's. */
+static void behind_a_fault_nothing_is_written(void **state)
+{
+    enum { LENGTH = 8 * MIB };
+    const int flags = MAP_PRIVATE | MAP_ANONYMOUS;
+    char *to = mmap(NULL, LENGTH, PROT_READ | PROT_WRITE, flags, -1, 0);
+    char *from = mmap(NULL, LENGTH, PROT_READ | PROT_WRITE, flags, -1, 0);
+
+    (void)state;
+    start();
+    assert_ptr_not_equal(to, MAP_FAILED);
+    assert_ptr_not_equal(from, MAP_FAILED);
+    memset(from, 'x', LENGTH);
+    assert_int_equal(mprotect(to + MIB, PAGE, PROT_NONE), 0);
+    assert_false(guard_copy(to, from, LENGTH));
+    for (size_t i = MIB + PAGE; i < LENGTH; i++)
+        assert_int_equal(to[i], 0);
+    assert_int_equal(munmap(to, LENGTH), 0);
+    assert_int_equal(munmap(from, LENGTH), 0);
+}
+
 static void the_mask_is_as_before_a_fault(void **state)
 {
     sigset_t some;
@@ -482,6 +503,7 @@ int main(void)
         TEST(what_is_there_is_copied),
         TEST(a_truncated_source_is_told),
         TEST(bad_addresses_are_told),
+        TEST(behind_a_fault_nothing_is_written),
         TEST(the_mask_is_as_before_a_fault),
         TEST(a_handler_copies_too),
         TEST(a_handler_copies_while_a_fault_is_dealt_with),

@@ -403,6 +403,24 @@ static void padding_within_a_page_is_not_content(void **state)
     close_served(fd);
 }
 
+/* Not even the zeros that pad the page are written there. */
+static void beyond_what_is_read_the_buffer_stays(void **state)
+{
+    unsigned char expected[2 * PAGE];
+
+    (void)state;
+    start();
+    make_file("file", 2 * PAGE);
+    int fd = open_served("file", O_RDONLY);
+    assert_reads(fd, 100, 0);
+    assert_int_equal(truncate("file", 5000), 0);
+    memset(large, 0xaa, sizeof expected);
+    memset(expected, 0xaa, sizeof expected);
+    assert_int_equal(pread_served(fd, large, 2 * PAGE, 0), 5000);
+    assert_memory_equal(large + 5000, expected, 2 * PAGE - 5000);
+    close_served(fd);
+}
+
 static void padding_is_not_read_at_a_place_either(void **state)
 {
     (void)state;
@@ -1509,6 +1527,7 @@ int main(void)
         TEST(beyond_four_gibibytes),
         TEST(a_shrunken_file_ends_where_it_ends),
         TEST(padding_within_a_page_is_not_content),
+        TEST(beyond_what_is_read_the_buffer_stays),
         TEST(padding_is_not_read_at_a_place_either),
         TEST(zeros_at_the_end_are_content),
         TEST(zeros_that_are_cut_off_are_not),

@@ -1,0 +1,57 @@
+#!/usr/bin/env bats
+# Random sequences of calls, each done through the library and by the kernel, and compared: see differential/. Here on
+# a few seeds, and on libraries that have a bug put in, to see that it would be found. For longer: make fuzz.
+
+setup() {
+    project=$(realpath "$BATS_TEST_DIRNAME/..")
+    differential=$project/build/differential
+    scratch=$(mktemp -d "${TMPDIR:-/tmp}/xfermmap.XXXXXX")
+}
+
+teardown() {
+    rm -rf "$scratch"
+}
+
+@test "no difference between the library and the kernel" {
+    run "$differential" --seeds 1-16 --steps 3000 --jobs 2 "$project/build/libxfermmap.so"
+    echo "$output"
+    [[ $status -eq 0 ]]
+    # the comparison is worth something only if the library had to do with it
+    [[ $output =~ ([0-9]+)' MiB read from memory'.*' '([0-9]+)' mapped, '([0-9]+)' listed' ]]
+    [[ ${BASH_REMATCH[1]} -gt 10 && ${BASH_REMATCH[2]} -gt 100 && ${BASH_REMATCH[3]} -gt 10 ]]
+}
+
+# finds FILE SCRIPT: a difference is found in a library whose shim/FILE is changed by a sed SCRIPT.
+finds() {
+    cp -r "$project/shim" "$scratch/shim"
+    sed -i -E "$2" "$scratch/shim/$1"
+    run cmp -s "$project/shim/$1" "$scratch/shim/$1"
+    [[ $status -eq 1 ]] # else the script does not fit the source any more
+    cc -std=gnu11 -D_GNU_SOURCE -DSYSCONFDIR='"/etc"' -fPIC -fvisibility=hidden -ftls-model=initial-exec -O1 \
+        -c -o "$scratch/broken.o" "$scratch/shim/$1"
+    find "$project/build" -maxdepth 1 -name '*.o' ! -name "${1%.c}.o" ! -name xfermmap.o -exec \
+        cc -shared -Wl,--version-script="$project/shim/libxfermmap.map" -o "$scratch/broken.so" "$scratch/broken.o" {} +
+    run "$differential" --seeds 1-20 --steps 3000 --enough 1 --as-is "$scratch/broken.so"
+    echo "$output"
+    [[ $status -eq 1 && $output =~ 'seed '[0-9]+': after '[0-9]+' steps: ' ]]
+}
+
+@test "found: off by one at the end of a file" {
+    finds stream.c 's/\? wanted : stream->size - offset\)/? wanted : stream->size - offset - 1)/'
+}
+
+@test "found: an offset that duplicates do not share" {
+    finds stream.c 's/^    descriptor_attach\(duplicate, slot\);/    descriptor_unpin(slot);/'
+}
+
+@test "found: a descriptor that is remembered after its close" {
+    finds interpose.c '/^    stream_closing\(fd\);/d'
+}
+
+@test "found: errno changed by a success" {
+    finds stream.c '/^void stream_opened/,/^}/ s/errno = saved;/errno = ENOTTY;/'
+}
+
+@test "found: the tail of a page that was truncated" {
+    finds stream.c "s/return last != '.0' \|\|.*/return true;/"
+}

@@ -1,0 +1,33 @@
+/*
+ * A sequence of steps, from its start to its end or to the first difference, in a process of its
+ * own with the library before it.
+ */
+#ifndef RUN_H
+#define RUN_H
+
+#include "step.h"
+
+#include <stdatomic.h>
+
+/* What the process that runs a sequence leaves behind, in a mapping of the file "record". */
+struct record {
+    atomic_uint done;   /* how many steps were done */
+    atomic_bool failed; /* the step after these differed */
+    char difference[200];
+};
+
+/*
+ * How a program is to the library, by the seed: an ordinary one, one whose files are listed, a
+ * server, and a session of a server; each with and without a handler that reads at any time.
+ */
+enum role { ORDINARY, WITH_LISTED_FILES, SERVER, SERVER_SESSION, ROLES };
+
+enum role run_role(uint64_t seed);
+
+/*
+ * Run the steps in the working directory.
+ * @return as an exit status: 0, the twins agreed; 1, the record says where they did not
+ */
+int run_steps(const struct step *steps, size_t count, uint64_t seed, struct record *record);
+
+#endif
