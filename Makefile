@@ -2,6 +2,7 @@
 # make demo     a real download from the packaged server, with and without the library
 # make check    all tests; make check TESTS=tests/preload.bats for some
 # make fuzz     random calls through the library and by the kernel, compared; SECONDS=60
+# make fuzz-config  the directive file under libFuzzer, SECONDS=60
 # make lint     clang-tidy, cppcheck, shellcheck; make format applies clang-format
 #
 # demo, check, lint and format install the Debian packages that they need, through sudo where you
@@ -21,7 +22,7 @@ TESTS = $(wildcard tests/*.bats)
 
 sources = $(wildcard shim/*.c)
 objects = $(sources:shim/%.c=build/%.o)
-c_files = $(wildcard shim/*.[ch] tests/*.c tests/unit/*.[ch] tests/differential/*.[ch])
+c_files = $(wildcard shim/*.[ch] tests/*.c tests/unit/*.[ch] tests/differential/*.[ch] tests/fuzz/*.c)
 scripts = tests/setup tests/run bench/demo .ci/run $(wildcard tests/*.bash tests/*.bats)
 
 all: build/libxfermmap.so
@@ -37,7 +38,7 @@ build/%.o: shim/%.c Makefile
 	@$(CC) $(BASE) $(WARNINGS) $(HARDENING) $(CFLAGS) $(CPPFLAGS) -MMD -MP -c -o $@ $<
 
 -include $(objects:.o=.d)
-include tests/tests.mk tests/unit/unit.mk tests/differential/differential.mk
+include tests/tests.mk tests/unit/unit.mk tests/differential/differential.mk tests/fuzz/fuzz.mk
 
 # The packages come first, and the compiler is one of them: so each of these calls make again.
 

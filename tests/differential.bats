@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # Random sequences of calls, each done through the library and by the kernel, and compared: see differential/. Here on
 # a few seeds, and on libraries that have a bug put in, to see that it would be found. For longer: make fuzz.
+# shellcheck disable=SC2030,SC2031 # a test's variables are its own
 
 setup() {
     project=$(realpath "$BATS_TEST_DIRNAME/..")

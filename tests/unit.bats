@@ -62,3 +62,7 @@ passes() {
 @test "unit: many threads at once" {
     passes threads
 }
+
+@test "unit: what a fuzzer made of the directive file" {
+    "$BATS_TEST_DIRNAME/../build/unit/replay_config" "$BATS_TEST_DIRNAME"/fuzz/corpus/*
+}
