@@ -8,7 +8,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-
 static void assert_files(size_t count, const char *const *paths)
 {
     assert_int_equal(config.files.count, count);
