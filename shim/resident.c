@@ -579,17 +579,25 @@ static void *work(void *unused)
     }
 }
 
+/* What the thread of a parent left here: the fork has caught it at any step. */
+static void forget_parent(void)
+{
+    current = NULL;
+    list = NULL;
+    count = room = here = inherited = 0;
+    keeper = 0;
+    preload_unload();
+}
+
 bool resident_start(uid_t user)
 {
     pthread_attr_t attributes;
     pthread_t thread;
     sigset_t all, former;
 
-    if (atomic_load(&running))
-        return true;
     if (!notice_share())
         return false;
-    preload_unload(); /* what a process had that this one was forked from */
+    forget_parent();
     rights = user;
     (void)pthread_attr_init(&attributes);
     (void)pthread_attr_setstacksize(&attributes, STACK_BYTES);
@@ -610,6 +618,11 @@ void resident_forked(void)
 {
     atomic_store(&running, false);
     preload_forked();
+}
+
+bool resident_runs(void)
+{
+    return atomic_load(&running);
 }
 
 bool resident_is_only_company(void)

@@ -195,8 +195,12 @@ void server_listening(void)
         role = MASTER;
     if (role == MASTER)
         status_serving();
-    if (role == MASTER && !resident_start(started_as))
-        log_line("listed files are not kept in memory: %s", strerror(errno));
+    /* more than once: before it goes into the background, ProFTPD listens for its ftpdctl */
+    if (role == MASTER && !resident_runs()) {
+        resident_want(&in_force);
+        if (!resident_start(started_as))
+            log_line("listed files are not kept in memory: %s", strerror(errno));
+    }
     errno = saved;
 }
 
@@ -273,9 +277,7 @@ __attribute__((constructor)) static void start(int count, char **arguments)
     else
         role = BYSTANDER;
     log_echo(false);
-    if (role == STARTING) {
+    if (role == STARTING)
         announce();
-        resident_want(&in_force);
-    }
     errno = saved;
 }

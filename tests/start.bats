@@ -37,18 +37,32 @@ serves_from_memory() {
     serves_from_memory
 }
 
-@test "as a daemon" {
-    env "${preload[@]}" "${command[@]}" </dev/null >>"$server/log" 2>&1 3>&-
+# Arguments: what to run it with.
+into_background() {
+    "$@" env "${preload[@]}" "${command[@]}" </dev/null >>"$server/log" 2>&1 3>&- &
     server_await test -s "$server/pid"
     cp "$server/pid" "$server/group" # it has made itself a process group
     server_await server_is_up
     server_await listed_are_in
     [[ $(ps -o ppid= "$(<"$server/pid")") -ne $BASHPID ]]
+}
+
+@test "as a daemon" {
+    into_background
     serves_from_memory
 
     reload
     ftp_get big | cmp "$server/files/big" -
     [[ $(counter LISTED) -eq 2 ]]
+}
+
+# Then it listens before it forks, too; and its first process may have the files in memory before that one ends.
+@test "as a daemon that ftpdctl talks to" {
+    needs_insight
+    sed -i "s|ControlsEngine off|ControlsEngine on\n ControlsSocket $server/ftpdctl|" "$server/proftpd.conf"
+    into_background strace -f -o "$server/trace" -e trace=clone -e inject=clone:delay_enter=500000
+    awk '$1 == "VmLck:" { exit $2 * 1024 < 6000000 }' "/proc/$(<"$server/pid")/status"
+    serves_from_memory
 }
 
 @test "from a bare environment, as systemd's" {

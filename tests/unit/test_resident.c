@@ -209,9 +209,7 @@ static void count_threads(void)
 
     in_story(!resident_is_only_company()); /* nobody at all */
     start();
-    in_story(resident_is_only_company());
-    in_story(resident_start(geteuid())); /* it runs */
-    in_story(resident_is_only_company());
+    in_story(resident_is_only_company() && resident_runs());
     in_story(pthread_barrier_init(&barrier, NULL, 2) == 0);
     in_story(pthread_create(&other, NULL, wait_at, &barrier) == 0);
     in_story(!resident_is_only_company());
@@ -225,6 +223,31 @@ static void one_thread_and_no_more(void **state)
 {
     (void)state;
     tell(count_threads);
+}
+
+/* As a server that listens, and then goes into the background and listens there. */
+static void take_in_what_the_parent_had(void)
+{
+    in_story(!resident_runs() && is_found("a") && locked() == 0);
+    want("a", "b", NULL);
+    start();
+    await(logged("listed files: 2 files"));
+    in_story(is_found("a") && is_found("b") && locked() == 5 * PAGE / KIB);
+    in_story(mapped_bytes("a") == 4 * PAGE);
+}
+
+static void listen_twice(void)
+{
+    want("a", NULL);
+    start();
+    await(logged("listed files: 1 files"));
+    in_story(in_session(take_in_what_the_parent_had));
+}
+
+static void a_child_that_listens_takes_in_anew(void **state)
+{
+    (void)state;
+    tell(listen_twice);
 }
 
 /* ---- a new list ---- */
@@ -705,6 +728,7 @@ int main(void)
         TEST(files_are_taken_in),
         TEST(signals_are_for_the_server),
         TEST(one_thread_and_no_more),
+        TEST(a_child_that_listens_takes_in_anew),
         TEST(a_new_list),
         TEST(a_hundred_lists_leak_nothing),
         TEST(changed_files_are_taken_in),
