@@ -3,6 +3,7 @@
 # make check    all tests; make check TESTS=tests/preload.bats for some
 # make fuzz     random calls through the library and by the kernel, compared; SECONDS=60
 # make fuzz-config  the directive file under libFuzzer, SECONDS=60
+# make soak     a server at work, SECONDS=60, with all kinds of sessions while its files change
 # make lint     clang-tidy, cppcheck, shellcheck; make format applies clang-format
 #
 # demo, check, lint and format install the Debian packages that they need, through sudo where you
@@ -52,6 +53,11 @@ check:
 	@$(MAKE) --no-print-directory all test-programs
 	@tests/run $(TESTS)
 
+soak:
+	@tests/setup build check
+	@$(MAKE) --no-print-directory all
+	@SOAK_SECONDS=$(SECONDS) tests/run tests/soak.bats
+
 lint:
 	@tests/setup build check lint
 	clang-format --dry-run --Werror $(c_files)
@@ -67,4 +73,4 @@ format:
 clean:
 	rm -rf build
 
-.PHONY: all demo check lint format clean test-programs
+.PHONY: all demo check soak lint format clean test-programs

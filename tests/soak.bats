@@ -1,0 +1,57 @@
+#!/usr/bin/env bats
+# The soak: a server at work for some time, with sessions of all kinds while its files change, see soak.py; and what its
+# master has, before and after. "make soak" takes longer.
+
+bats_require_minimum_version 1.5.0
+
+setup() {
+    source "$BATS_TEST_DIRNAME/observe.bash"
+    server_create 'UseSendfile off'
+    ssh-keygen -e -f "$server/key.pem" >"$server/authorized_keys"
+    directives 'TransferMMapEngine on' 'TransferMMapMinSize 64 KB' \
+        "TransferMMapFile $server/files/listed $server/files/listed-small"
+}
+
+teardown() {
+    server_remove
+}
+
+# What the master has: descriptors, mappings, and memory of its own in KiB.
+belongings() {
+    local master
+    master=$(<"$server/pid")
+    echo "$(find "/proc/$master/fd" -mindepth 1 | wc -l) $(wc -l <"/proc/$master/maps")" \
+        "$(awk '/^RssAnon:/ { print $2 }' "/proc/$master/status")"
+}
+
+is_alone() {
+    ! pgrep -P "$(<"$server/pid")" >/dev/null
+}
+
+# Download for $1 seconds, then let it come to rest. @return as of soak.py
+soak() {
+    local status=0
+    timeout -k 5 $(($1 + 150)) python3 "$BATS_TEST_DIRNAME/soak.py" "$server" "$1" || status=1
+    server_await is_alone
+    reload
+    return $status
+}
+
+@test "sessions of all kinds, and nothing is wrong and nothing left over" {
+    needs_insight
+    local seconds=${SOAK_SECONDS:-12} before after
+    server_start preloaded
+    soak 2
+    before=$(belongings)
+    soak "$seconds" >"$server/soak.log" || { cat "$server/soak.log"; return 1; }
+    after=$(belongings)
+    echo "# $seconds s: $(tail -n 1 "$server/soak.log")" >&3
+    echo "# the master's descriptors, mappings and KiB: $before before, $after after" >&3
+
+    read -ra before <<<"$before"
+    read -ra after <<<"$after"
+    [[ ${after[0]} -eq ${before[0]} && ${after[1]} -eq ${before[1]} ]]
+    [[ ${after[2]} -lt $((before[2] + 1024)) ]]
+    [[ $(counter BYTES) -gt $((10 << 20)) ]]
+    run ! grep -E ' 0 downloads| 0 aborts| 0 hangups| [1-9][0-9]* failed' "$server/soak.log"
+}
