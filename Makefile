@@ -1,4 +1,4 @@
-# make          build/libxfermmap.so
+# make          build/libxfermmap.so and build/xfermmap
 # make demo     a real download from the packaged server, with and without the library
 # make check    all tests; make check TESTS=tests/preload.bats for some
 # make fuzz     random calls through the library and by the kernel, compared; SECONDS=60
@@ -9,31 +9,49 @@
 # demo, check, lint and format install the Debian packages that they need, through sudo where you
 # are not root: tests/setup lists them. Nothing is installed by the rest.
 
+VERSION = 1.0
+
 CC ?= cc
 CFLAGS ?= -O2 -g
+PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
 SYSCONFDIR ?= /etc
 
 WARNINGS = -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Werror
 HARDENING = -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fvisibility=hidden
 # initial-exec: a thread's variables must be there without an allocation, in a handler too
-BASE = -std=gnu11 -D_GNU_SOURCE -DSYSCONFDIR='"$(SYSCONFDIR)"' -fPIC -ftls-model=initial-exec
+BASE = -std=gnu11 -D_GNU_SOURCE -fPIC -ftls-model=initial-exec \
+    -DVERSION='"$(VERSION)"' -DLIBDIR='"$(LIBDIR)"' -DSYSCONFDIR='"$(SYSCONFDIR)"'
 HARDENED_LINK = -Wl,-z,relro,-z,now,-z,noexecstack,-z,defs
 
 TESTS = $(wildcard tests/*.bats)
 
 sources = $(wildcard shim/*.c)
 objects = $(sources:shim/%.c=build/%.o)
+tool_objects = $(filter build/xfermmap.o build/tool_%,$(objects))
+library_objects = $(filter-out $(tool_objects),$(objects))
+# what the tool uses of the library: not what stands before libc, nor what starts by itself
+rooms = $(filter-out build/interpose.o build/server.o,$(library_objects))
 c_files = $(wildcard shim/*.[ch] tests/*.c tests/unit/*.[ch] tests/differential/*.[ch] tests/fuzz/*.c)
 scripts = tests/setup tests/run bench/demo .ci/run $(wildcard tests/*.bash tests/*.bats)
 
-all: build/libxfermmap.so
+all: build/libxfermmap.so build/xfermmap
 
-build/libxfermmap.so: $(objects) shim/libxfermmap.map
+build/libxfermmap.so: $(library_objects) shim/libxfermmap.map
 	@echo '  LD    $@'
 	@$(CC) -shared $(CFLAGS) $(HARDENED_LINK) $(LDFLAGS) -Wl,-soname,libxfermmap.so \
-	    -Wl,--version-script=shim/libxfermmap.map -o $@ $(objects)
+	    -Wl,--version-script=shim/libxfermmap.map -o $@ $(library_objects)
 
-build/%.o: shim/%.c Makefile
+build/xfermmap: $(tool_objects) $(rooms)
+	@echo '  LD    $@'
+	@$(CC) -pie $(CFLAGS) $(HARDENED_LINK) $(LDFLAGS) -o $@ $^ -ljson-c
+
+# Directories are compiled in: what was built for others is built again.
+build/directories: FORCE
+	@mkdir -p $(@D)
+	@echo '$(LIBDIR) $(SYSCONFDIR)' | cmp -s - $@ || echo '$(LIBDIR) $(SYSCONFDIR)' >$@
+
+build/%.o: shim/%.c Makefile build/directories
 	@mkdir -p $(@D)
 	@echo '  CC    $@'
 	@$(CC) $(BASE) $(WARNINGS) $(HARDENING) $(CFLAGS) $(CPPFLAGS) -MMD -MP -c -o $@ $<
@@ -73,4 +91,4 @@ format:
 clean:
 	rm -rf build
 
-.PHONY: all demo check soak lint format clean test-programs
+.PHONY: FORCE all demo check soak lint format clean test-programs

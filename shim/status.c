@@ -73,6 +73,9 @@ bool status_is_alive(const struct status_header *header)
 
 void status_serving(void)
 {
+    /* what the server has opened while it started are no downloads */
+    for (size_t i = 0; status->header.master == 0 && i < STATUS_COUNTER_COUNT; i++)
+        atomic_store(&status->counters[i], 0);
     status->header.master_since = status_process_start(getpid());
     status->header.master = getpid();
 }

@@ -18,12 +18,12 @@
     X(MAPPED, "opened to be mapped")                                                               \
     X(SMALL, "opens left to the kernel as too small")                                              \
     X(ODD, "opens left to the kernel for the file system they are on")                             \
+    X(FULL, "opens left to the kernel as too many at once")                                        \
     X(BYTES, "bytes from memory")                                                                  \
     X(BYTES_KERNEL, "bytes of these files by the kernel")                                          \
     X(CHANGED, "listed files found changed")                                                       \
     X(FAULTS, "faults survived")                                                                   \
-    X(REFUSED, "mappings refused")                                                                 \
-    X(FULL, "opens beyond the library's tables")
+    X(REFUSED, "mappings refused")
 
 enum status_counter {
 #define X(name, text) STATUS_##name,
@@ -84,7 +84,10 @@ struct status {
  */
 bool status_share(const char *path);
 
-/* The master is this process. Main flow, and again after the server has forked into background. */
+/*
+ * The master is this process, and what is counted starts from 0. Main flow; again, but counting on,
+ * after the server has forked into the background.
+ */
 void status_serving(void);
 
 /*

@@ -56,7 +56,7 @@ traces_of_a_server() {
     run -1 "${nobody[@]}" env PATH="$copy/bin" "$copy/tests/setup" build
 
     [ "${#lines[@]}" -eq 2 ]
-    [[ ${lines[1]} == *': apt-get update; apt-get install -y --no-install-recommends gcc libc6-dev uthash-dev' ]]
+    [[ ${lines[1]} == *': apt-get update; apt-get install -y --no-install-recommends gcc libc6-dev libjson-c-dev uthash-dev' ]]
 }
 
 @test "of what the server's packages depend on, only missing libraries are installed" {

@@ -5,7 +5,7 @@ unit_flags = $(BASE) $(WARNINGS) $(CFLAGS) $(CPPFLAGS) -iquote shim -fno-omit-fr
 
 unit_rooms = allowance config config_server descriptor guard keep notice preload resident rights signals status stream
 # without the wrappers, which would stand before the tests' own calls, and whatever starts by itself
-unit_shim = $(filter-out interpose server xfermmap,$(notdir $(basename $(wildcard shim/*.c))))
+unit_shim = $(filter-out interpose server xfermmap tool_%,$(notdir $(basename $(wildcard shim/*.c))))
 unit_objects = $(unit_shim:%=build/unit/%.o) build/unit/unit.o
 threads_objects = $(unit_shim:%=build/unit/threads/%.o) build/unit/threads/unit.o
 unit_programs = $(unit_rooms:%=build/unit/test_%) build/unit/test_threads

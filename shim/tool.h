@@ -1,0 +1,77 @@
+/*
+ * What the command-line tool consists of: its commands, and what they have in common.
+ */
+#ifndef TOOL_H
+#define TOOL_H
+
+#include "status.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdio.h>
+
+/* Exit statuses, of every command. */
+enum {
+    TOOL_FINE = 0,
+    TOOL_TROUBLE = 1, /* what was asked for was done, and found wrong; or can't be done */
+    TOOL_USAGE = 2
+};
+
+/*
+ * The commands. @param arguments  the first is the tool's name and the command's, for messages
+ * @return exit status
+ */
+int tool_check(int count, char **arguments);
+int tool_status(int count, char **arguments);
+int tool_run(int count, char **arguments);
+
+/*
+ * The directive file that the library would take: that in XFERMMAP_CONF, or the one it is built
+ * for.
+ */
+const char *tool_directive_file(void);
+
+/* ---- what the status file says ---- */
+
+struct tool_snapshot {
+    struct status_header header;
+    bool alive; /* the server that the file is of */
+    uint64_t counters[STATUS_COUNTER_COUNT];
+    struct status_file *files; /* allocated; those in use only, in the order of their slots */
+    size_t count;
+};
+
+/*
+ * Read a status file. What is in it may have been written by anybody who had a session, so that
+ * texts come out printable and ended.
+ * @param wrong  out: where false is returned, what is wrong and what to do, to be freed
+ */
+bool tool_take_snapshot(const char *path, struct tool_snapshot *snapshot, char **wrong);
+
+void tool_free_snapshot(struct tool_snapshot *snapshot);
+
+/* Print it: for people, as one JSON object as of docs/status.schema.json, in Prometheus' format. */
+void tool_print_text(const struct tool_snapshot *snapshot, FILE *out);
+void tool_print_json(const struct tool_snapshot *snapshot, FILE *out);
+void tool_print_prometheus(const struct tool_snapshot *snapshot, FILE *out);
+
+/* In Prometheus' format, that there is no server. */
+void tool_print_prometheus_down(FILE *out);
+
+/* ---- sizes ---- */
+
+/*
+ * How much of a file is in memory, in the page cache.
+ * @param bytes  out
+ * @return false: it can't be told. errno: EPERM, the kernel tells only who owns the file or may
+ *         write to it, mincore(2); EINVAL, it is no regular file; or as of open(2), mmap(2)
+ */
+bool tool_resident(const char *path, uint64_t *bytes);
+
+/* A number of bytes for people, as in "1.5 GiB". */
+struct tool_size {
+    char text[16];
+};
+struct tool_size tool_size(uint64_t bytes);
+
+#endif

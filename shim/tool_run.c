@@ -1,0 +1,106 @@
+#include "tool.h"
+
+#include <argp.h>
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+/* As env(1) ends where it can't run the command. */
+enum { NOT_EXECUTABLE = 126, NOT_FOUND = 127 };
+
+struct options {
+    const char *directives;
+    char **command;
+};
+
+static error_t parse(int key, char *argument, struct argp_state *state)
+{
+    struct options *options = state->input;
+
+    switch (key) {
+    case 'c':
+        options->directives = argument;
+        return 0;
+    case ARGP_KEY_ARG:
+        options->command = state->argv + state->next - 1;
+        state->next = state->argc;
+        return 0;
+    case ARGP_KEY_NO_ARGS:
+        argp_usage(state);
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_option argp_options[] = {
+    {"config", 'c', "FILE", 0, "the directive file, as in XFERMMAP_CONF", 0},
+    {NULL, 0, NULL, 0, NULL, 0},
+};
+
+static const struct argp argp = {
+    .options = argp_options,
+    .parser = parse,
+    .args_doc = "[--] COMMAND [ARGUMENT...]",
+    .doc = "Run a command with the library preloaded. The library acts in the programs that "
+           "XFERMMAP_PROCESS names, proftpd and in.proftpd if it is not set."
+           "\vExit status: the command's; 127 if it is not found, 126 if it can't be run.",
+};
+
+/* Beside this program, as make leaves it; or where it is installed; or where the loader finds it.
+ */
+static const char *library(void)
+{
+    static char path[PATH_MAX];
+    static const char name[] = "libxfermmap.so";
+    ssize_t length = readlink("/proc/self/exe", path, sizeof path - sizeof name);
+
+    while (length > 0 && path[length - 1] != '/')
+        length--;
+    memcpy(path + (length > 0 ? length : 0), name, sizeof name);
+    if (length > 0 && access(path, R_OK) == 0)
+        return path;
+    return access(LIBDIR "/libxfermmap.so", R_OK) == 0 ? LIBDIR "/libxfermmap.so" : name;
+}
+
+/* Before what is preloaded anyway. @return false: errno */
+static bool preload(void)
+{
+    const char *others = getenv("LD_PRELOAD");
+    char *list = NULL;
+
+    if (asprintf(&list, "%s%s%s", library(), others != NULL ? ":" : "",
+                 others != NULL ? others : "") == -1)
+        return false;
+    bool set = setenv("LD_PRELOAD", list, 1) == 0;
+    free(list);
+    return set;
+}
+
+/* Made absolute, for the server changes its directory. @return false: errno */
+static bool name_directives(const char *path)
+{
+    char *absolute = realpath(path, NULL);
+    bool set = absolute != NULL && setenv("XFERMMAP_CONF", absolute, 1) == 0;
+
+    free(absolute);
+    return set;
+}
+
+int tool_run(int count, char **arguments)
+{
+    struct options options = {.directives = NULL};
+
+    if (argp_parse(&argp, count, arguments, ARGP_IN_ORDER, NULL, &options) != 0)
+        return TOOL_USAGE;
+    if (options.directives != NULL && !name_directives(options.directives)) {
+        (void)fprintf(stderr, "xfermmap: %s: %s\n", options.directives, strerror(errno));
+        return TOOL_TROUBLE;
+    }
+    if (preload())
+        (void)execvp(options.command[0], options.command);
+    (void)fprintf(stderr, "xfermmap: %s: %s\n", options.command[0], strerror(errno));
+    return errno == ENOENT ? NOT_FOUND : NOT_EXECUTABLE;
+}

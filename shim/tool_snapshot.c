@@ -1,0 +1,115 @@
+#include "tool.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <locale.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+#include <wchar.h>
+#include <wctype.h>
+
+/* Replace what is no printable character, in UTF-8, by question marks, and end the text. */
+static void make_printable(char *text, size_t size)
+{
+    locale_t utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
+    locale_t former = uselocale(utf8 != (locale_t)0 ? utf8 : LC_GLOBAL_LOCALE);
+    mbstate_t state = {0};
+    wchar_t character;
+    size_t length;
+
+    text[size - 1] = '\0';
+    for (char *at = text; *at != '\0'; at += length) {
+        length = mbrtowc(&character, at, (size_t)(text + size - at), &state);
+        if (length <= MB_LEN_MAX && iswprint((wint_t)character))
+            continue;
+        *at = '?'; /* further bytes of the character follow, and are none by themselves */
+        length = 1;
+        memset(&state, 0, sizeof state);
+    }
+    (void)uselocale(former);
+    if (utf8 != (locale_t)0)
+        freelocale(utf8);
+}
+
+/* @return what is wrong with the file, NULL: nothing */
+static const char *problem_of(const struct status_header *header)
+{
+    if (memcmp(header->name, "xfermmap", sizeof header->name) != 0)
+        return "is no status file of libxfermmap";
+    if (header->version != STATUS_VERSION || header->counters != STATUS_COUNTER_COUNT ||
+        header->counters_at != offsetof(struct status, counters) ||
+        header->files_at != STATUS_FILES_AT || header->file_size != sizeof(struct status_file))
+        return "was written by another version of the library; install library and tool of one "
+               "version, and restart the server";
+    return NULL;
+}
+
+static void read_files(int fd, struct tool_snapshot *snapshot)
+{
+    struct stat status;
+    const size_t size = sizeof *snapshot->files;
+
+    if (fstat(fd, &status) == -1 || status.st_size <= STATUS_FILES_AT)
+        return;
+    size_t slots = (size_t)(status.st_size - STATUS_FILES_AT) / size;
+    if (slots > STATUS_FILES)
+        slots = STATUS_FILES;
+    snapshot->files = calloc(slots, size);
+    for (size_t i = 0; snapshot->files != NULL && i < slots; i++) {
+        struct status_file *file = &snapshot->files[snapshot->count];
+        if (pread(fd, file, size, (off_t)(STATUS_FILES_AT + i * size)) != (ssize_t)size)
+            return;
+        make_printable(file->path, sizeof file->path);
+        snapshot->count += file->used != 0;
+    }
+}
+
+/* @return what is wrong, NULL: nothing */
+static const char *read_snapshot(int fd, struct tool_snapshot *snapshot)
+{
+    struct status status;
+
+    if (pread(fd, &status, sizeof status, 0) != sizeof status)
+        return "is no status file of libxfermmap, of this version";
+    const char *problem = problem_of(&status.header);
+    if (problem != NULL)
+        return problem;
+    snapshot->header = status.header;
+    snapshot->alive = status_is_alive(&status.header);
+    make_printable(snapshot->header.directives, sizeof snapshot->header.directives);
+    for (size_t i = 0; i < STATUS_COUNTER_COUNT; i++)
+        snapshot->counters[i] = status.counters[i];
+    read_files(fd, snapshot);
+    return NULL;
+}
+
+bool tool_take_snapshot(const char *path, struct tool_snapshot *snapshot, char **wrong)
+{
+    *snapshot = (struct tool_snapshot){.count = 0};
+    int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+    const char *problem = strerror(errno);
+
+    if (fd == -1) {
+        const char *remedy = errno == ENOENT
+                                 ? "; no server that runs with the library counts there, "
+                                   "see its log and TransferMMapStatusFile"
+                                 : "";
+        if (asprintf(wrong, "%s: %s%s", path, problem, remedy) == -1)
+            *wrong = NULL;
+        return false;
+    }
+    problem = read_snapshot(fd, snapshot);
+    (void)close(fd);
+    if (problem != NULL && asprintf(wrong, "%s: %s", path, problem) == -1)
+        *wrong = NULL;
+    return problem == NULL;
+}
+
+void tool_free_snapshot(struct tool_snapshot *snapshot)
+{
+    free(snapshot->files);
+    snapshot->files = NULL;
+    snapshot->count = 0;
+}

@@ -1,0 +1,139 @@
+#include "config.h"
+#include "tool.h"
+
+#include <argp.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { MAX_SECONDS = 86400 };
+
+struct options {
+    const char *file; /* NULL: as the directives say */
+    unsigned every;   /* seconds, 0: once */
+    enum { TEXT, JSON, PROMETHEUS } format;
+};
+
+static error_t parse(int key, char *argument, struct argp_state *state)
+{
+    struct options *options = state->input;
+    char *end = NULL;
+
+    switch (key) {
+    case 'f':
+        options->file = argument;
+        return 0;
+    case 'j':
+        options->format = JSON;
+        return 0;
+    case 'p':
+        options->format = PROMETHEUS;
+        return 0;
+    case 'w':
+        options->every = argument != NULL ? (unsigned)strtoul(argument, &end, 10) : 1;
+        if (options->every < 1 || options->every > MAX_SECONDS || (end != NULL && *end != '\0'))
+            argp_error(state, "--watch takes seconds, from 1 on");
+        return 0;
+    default:
+        return ARGP_ERR_UNKNOWN;
+    }
+}
+
+static const struct argp_option argp_options[] = {
+    {"file", 'f', "FILE", 0, "the status file, instead of the one that the directives name", 0},
+    {"json", 'j', NULL, 0, "print a JSON object", 0},
+    {"prometheus", 'p', NULL, 0,
+     "print Prometheus' text format, for node_exporter's textfile collector", 0},
+    {"watch", 'w', "SECONDS", OPTION_ARG_OPTIONAL, "print again every second, or so many", 0},
+    {NULL, 0, NULL, 0, NULL, 0},
+};
+
+static const struct argp argp = {
+    .options = argp_options,
+    .parser = parse,
+    .doc =
+        "Show what the server that runs with the library does: what is in force, the listed files, "
+        "and what was served from memory."
+        "\vExit status: 0 if the server is alive, 1 if there is none.",
+};
+
+/* @return path, to be freed; NULL: out of memory, or the directives want no status file */
+static char *file_of_directives(void)
+{
+    struct config config = {.valid = true};
+    char *path = NULL;
+
+    if (config_read(tool_directive_file(), &config) && config.valid) {
+        path = config.status_path;
+        config.status_path = NULL;
+    } else {
+        path = strdup(STATUS_DEFAULT_PATH);
+    }
+    config_free(&config);
+    return path;
+}
+
+static int show(const struct options *options, const char *path)
+{
+    struct tool_snapshot snapshot;
+    char *wrong = NULL;
+
+    if (!tool_take_snapshot(path, &snapshot, &wrong)) {
+        if (options->format == PROMETHEUS)
+            tool_print_prometheus_down(stdout);
+        (void)fprintf(stderr, "xfermmap: %s\n", wrong != NULL ? wrong : "out of memory");
+        free(wrong);
+        return TOOL_TROUBLE;
+    }
+    switch (options->format) {
+    case TEXT:
+        tool_print_text(&snapshot, stdout);
+        break;
+    case JSON:
+        tool_print_json(&snapshot, stdout);
+        break;
+    case PROMETHEUS:
+        tool_print_prometheus(&snapshot, stdout);
+        break;
+    }
+    int status = snapshot.alive ? TOOL_FINE : TOOL_TROUBLE;
+    tool_free_snapshot(&snapshot);
+    return status;
+}
+
+/* Until the reader or the user ends it. */
+static int watch(const struct options *options, const char *path)
+{
+    static const char clear_screen[] = "\033[H\033[2J\033[3J";
+    int status = TOOL_FINE;
+
+    while (!ferror(stdout)) {
+        if (options->format == TEXT && isatty(STDOUT_FILENO))
+            (void)fputs(clear_screen, stdout);
+        status = show(options, path);
+        (void)fflush(stdout);
+        (void)sleep(options->every);
+    }
+    return status;
+}
+
+int tool_status(int count, char **arguments)
+{
+    struct options options = {.file = NULL};
+    char *path = NULL;
+
+    if (argp_parse(&argp, count, arguments, 0, NULL, &options) != 0)
+        return TOOL_USAGE;
+    if (options.file == NULL) {
+        path = file_of_directives();
+        options.file = path;
+    }
+    if (options.file == NULL) {
+        (void)fprintf(stderr, "xfermmap: TransferMMapStatusFile is none in %s: nothing is told\n",
+                      tool_directive_file());
+        return TOOL_TROUBLE;
+    }
+    int status = options.every != 0 ? watch(&options, options.file) : show(&options, options.file);
+    free(path);
+    return status;
+}

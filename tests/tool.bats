@@ -1,0 +1,338 @@
+#!/usr/bin/env bats
+# The command-line tool.
+
+bats_require_minimum_version 1.5.0
+set -o pipefail
+
+setup() {
+    source "$BATS_TEST_DIRNAME/observe.bash"
+    tool=$project/build/xfermmap
+    python=/usr/bin/python3 # the modules are Debian's
+    server_create 'UseSendfile off'
+    files=$server/files
+    head -c 9000001 /dev/urandom >"$files/big"
+    head -c 5000 /dev/urandom >"$files/small"
+}
+
+teardown() {
+    server_remove
+}
+
+# ---- the command line ----
+
+@test "xfermmap tells how it is used" {
+    local command
+    for command in '' check status run; do
+        # shellcheck disable=SC2086 # none, or one word
+        run -0 --separate-stderr "$tool" $command --help
+        [[ $output == "Usage: xfermmap${command:+ $command} "*'Exit status'* && ! $stderr ]]
+        # shellcheck disable=SC2086
+        run -2 --separate-stderr "$tool" $command --nonsense
+        [[ ! $output && $stderr == *'xfermmap'*'nonsense'* ]]
+    done
+    run -0 "$tool" --version
+    [[ $output =~ ^xfermmap\ [0-9.]+$ ]]
+    run -2 --separate-stderr "$tool"
+    run -2 --separate-stderr "$tool" serve
+    [[ $stderr == "xfermmap: there is no command 'serve'"* ]]
+    run -2 --separate-stderr "$tool" status --watch=0
+    run -2 --separate-stderr "$tool" check excess
+    run -2 --separate-stderr "$tool" run
+}
+
+# ---- check ----
+
+checked() {
+    run --separate-stderr "$tool" check -c "$server/preload.conf"
+}
+
+@test "check says what would be listed" {
+    chmod o-r "$files/small"
+    directives 'TransferMMapEngine on' "TransferMMapFile $files/big $files/sm*"
+    checked
+    echo "$output"
+    [[ $status -eq 0 && ! $stderr ]]
+    [[ $output == *'TransferMMapEngine on'* ]]
+    grep -qE "^ +8\.6 MiB +(8\.6 MiB|\?) +by all +$files/big$" <<<"$output"
+    grep -qE "^ +4\.9 KiB +(4\.9 KiB|\?) +by some +$files/small$" <<<"$output"
+    grep -qE '^2 listed files, 8\.6 MiB; TransferMMapMaxMemory is' <<<"$output"
+}
+
+@test "check sees what of a file is in memory" {
+    sync "$files/big"
+    dd if="$files/big" iflag=nocache count=0 status=none
+    directives "TransferMMapFile $files/big"
+    checked
+    grep -qE "^ +8\.6 MiB +0 B +by all +$files/big$" <<<"$output"
+}
+
+@test "check finds what a directive file has wrong" {
+    local wrong=(
+        'TransferMMapEngine perhaps' ':1: TransferMMapEngine takes on or off'
+        '\nTransferMMapSpeed 9' ":2: unknown directive 'TransferMMapSpeed'"
+        'TransferMMapFile a.iso' ":1: TransferMMapFile: 'a.iso' is no absolute path"
+        '# comment\n\n<Global>\nTransferMMapEngine on' ':3: <Global> is not closed'
+        '<Global>\n</VirtualHost>\n</Global>' ':2: </VirtualHost> where </Global> is due'
+        'TransferMMapMinSize many' ':1: TransferMMapMinSize takes a size'
+        'TransferMMapFile "/srv/a' ':1: the quotation mark is not closed'
+        'TransferMMapLog none\nTransferMMapLog syslog' ':2: TransferMMapLog is set in '
+        'TransferMMapLog log\nTransferMMapStatusFile s' ':2: TransferMMapStatusFile takes an absolute path'
+        'TransferMMapMaxMemory 101%' ':1: TransferMMapMaxMemory takes'
+    )
+    local n
+    for ((n = 0; n < ${#wrong[@]}; n += 2)); do
+        echo -e "${wrong[n]}" >"$server/preload.conf"
+        checked
+        echo "${wrong[n]}: $stderr"
+        [[ $status -eq 1 && ! $output ]]
+        [[ $'\n'$stderr == *$'\n'"$server/preload.conf${wrong[n + 1]}"* ]]
+        [[ $stderr == *'would be refused'* ]]
+    done
+
+    printf 'Transfer\0' >"$server/preload.conf"
+    checked
+    [[ $status -eq 1 && $stderr == *'preload.conf:1: a NUL byte'* ]]
+    directives
+    chmod g+w "$server/preload.conf"
+    checked
+    [[ $status -eq 1 && $stderr == *'is writable by others'* ]]
+    rm "$server/preload.conf"
+    checked
+    [[ $status -eq 1 && $stderr == "$server/preload.conf: No such file"* ]]
+}
+
+@test "check finds files that can't be listed" {
+    mkfifo "$files/pipe"
+    directives "TransferMMapFile $files/absent $files $files/big" "TransferMMapFile $files/pipe $files/*.iso"
+    checked
+    [[ $status -eq 1 && $output == *"$files/big"*'1 listed files'* ]]
+    [[ $stderr == *"$files/absent: No such file"* && $stderr == *"$files: is no regular file"* ]]
+    [[ $stderr == *"$files/pipe: is no regular file"* && $stderr == *"$files/*.iso: No such file"* ]]
+}
+
+@test "check finds that files don't fit" {
+    directives 'TransferMMapMaxMemory 8 MB' "TransferMMapFile $files/big"
+    checked
+    [[ $status -eq 1 && $output == *'MaxMemory is 8.0 MiB of '*'will not be kept in memory' ]]
+
+    [[ $EUID -ne 0 ]] || skip 'root may lock all'
+    directives "TransferMMapFile $files/big"
+    ulimit -l 64
+    checked
+    [[ $status -eq 0 && $output == *'may lock 64.0 KiB only'* ]]
+}
+
+# ---- status ----
+
+status_of_server() {
+    "$tool" status -f "$server/status" "$@"
+}
+
+serve_some() {
+    directives 'TransferMMapEngine on' "TransferMMapFile $files/big $files/small"
+    server_start preloaded
+    [[ $(counter SMALL) -eq 0 ]] # what the server itself reads as it starts is not counted
+    ftp_get big | cmp "$files/big" -
+    ftp_get big | cmp "$files/big" -
+    server_await has_counted LISTED 2
+}
+
+has_counted() {
+    [[ $(counter "$1") -eq $2 ]]
+}
+
+@test "status shows what was served, and as JSON as its schema says" {
+    serve_some
+    run -0 --separate-stderr status_of_server
+    echo "$output"
+    [[ ! $stderr && ${lines[0]} == "Server: process $(<"$server/pid"), counting since 20"* ]]
+    [[ ${lines[1]} == "Directives: $server/preload.conf, read 20"*'TransferMMapEngine on' ]]
+    grep -qE "^ +8\.6 MiB .* 2 +17\.2 MiB +0 B +$files/big$" <<<"$output"
+    grep -qE "^ +4\.9 KiB .* 0 +0 B +0 B +$files/small$" <<<"$output"
+    grep -qE '^ +18000002  bytes from memory \(17\.2 MiB\)$' <<<"$output"
+    grep -qE '^ +2  opened from listed files$' <<<"$output"
+
+    # by default it is the directives' file
+    run -0 env XFERMMAP_CONF="$server/preload.conf" "$tool" status
+    [[ $output == *"process $(<"$server/pid"),"* ]]
+
+    run -124 timeout 2.5 "$tool" status -f "$server/status" --watch
+    [[ $(grep -c '^Server: process' <<<"$output") -ge 2 ]]
+
+    status_of_server --json >"$server/json"
+    "$python" - "$project/docs/status.schema.json" "$server/json" "$files" <<'PYTHON'
+import json, jsonschema, sys
+schema, status = (json.load(open(path)) for path in sys.argv[1:3])
+validator = jsonschema.Draft202012Validator
+validator.check_schema(schema)
+validator(schema).validate(status)
+assert set(status["totals"]) == set(schema["properties"]["totals"]["properties"])
+big, small = status["files"]
+assert big["path"] == sys.argv[3] + "/big" and big["downloads"] == 2 and big["bytes"] == 18000002
+assert status["server"]["alive"] and status["directives"]["engine"]
+assert status["totals"]["listed"] == 2 and status["totals"]["bytes"] == 18000002
+del small["size"]
+try:
+    validator(schema).validate(status)
+    sys.exit("the schema allows anything")
+except jsonschema.ValidationError:
+    pass
+PYTHON
+}
+
+@test "status --prometheus is what Prometheus reads" {
+    mkdir "$files/a b"
+    printf 'a\\b"c' >"$files/a b/\"\\"
+    directives 'TransferMMapEngine on' "TransferMMapFile $files/big \"$files/a b/*\""
+    server_start preloaded
+    ftp_get big | cmp "$files/big" -
+    server_await has_counted LISTED 1
+    status_of_server --prometheus >"$server/metrics"
+    "$python" - "$server/metrics" "$files" <<'PYTHON'
+import sys
+from prometheus_client.parser import text_string_to_metric_families as parse
+families = list(parse(open(sys.argv[1]).read()))
+names = [family.name for family in families]
+assert len(names) == len(set(names)), names
+values = {(s.name, s.labels.get("path"), s.labels.get("source") or s.labels.get("way")): s.value
+          for family in families for s in family.samples}
+assert all(family.documentation and family.type in ("gauge", "counter") for family in families)
+assert values["xfermmap_up", None, None] == 1
+assert values["xfermmap_bytes_total", None, "memory"] == 9000001
+assert values["xfermmap_opens_total", None, "listed"] == 1
+assert values["xfermmap_file_bytes_total", sys.argv[2] + "/big", "memory"] == 9000001
+assert values["xfermmap_file_size_bytes", sys.argv[2] + '/a b/"\\', None] == 5
+PYTHON
+    server_stop
+    run -1 --separate-stderr status_of_server --prometheus
+    [[ $output == *$'\nxfermmap_up 0\n'* ]]
+}
+
+@test "the status file is the server's until it is gone" {
+    serve_some
+    cp "$server/status" "$server/before"
+    run -0 env LD_PRELOAD="$library" XFERMMAP_CONF="$server/preload.conf" XFERMMAP_PROCESS=cat \
+        cat "$server/address"
+    [[ $output == *'TransferMMapStatusFile'*'another server at work'* ]]
+    cmp "$server/before" "$server/status"
+
+    kill -KILL -- "-$(<"$server/group")"
+    server_await server_is_gone
+    rm "$server/group"
+    run -1 status_of_server
+    [[ ${lines[0]} == *', which is gone, '* && $output == *" $files/big"* ]]
+    run -1 status_of_server --json
+    [[ $output == *'"alive":false'* ]]
+    rm "$server/status"
+    run -1 --separate-stderr status_of_server
+    [[ ! $output && $stderr == "xfermmap: $server/status: No such file or directory; no server"* ]]
+}
+
+@test "status takes nothing on trust" {
+    serve_some
+    server_stop
+    cp "$server/status" "$server/whole"
+    # the path of the first slot: an escape sequence, half a character, no end
+    { printf '\033[2J\302\233\303(%s\377' "$files"; printf 'x%.0s' {1..600}; } |
+        head -c 464 | dd of="$server/status" bs=1 seek=$((8192 + 48)) conv=notrunc status=none
+    run -1 status_of_server
+    [[ $output == *"?[2J???($files?xxx"* ]]
+    run ! grep -aP '[\x00-\x08\x0b-\x1f\x7f-\xff]' <<<"$output"
+    run -1 status_of_server --json
+    "$python" -c 'import json, sys; json.load(sys.stdin)' <<<"$output"
+
+    local size
+    for size in 0 7 4000 8192 9000; do
+        cp "$server/whole" "$server/status"
+        truncate -s "$size" "$server/status"
+        run -1 --separate-stderr status_of_server
+        [[ $size -ge 8192 || $stderr == *'is no status file'* ]]
+    done
+    cp "$server/whole" "$server/status"
+    printf '\001' | dd of="$server/status" bs=1 seek=8 conv=notrunc status=none
+    run -1 --separate-stderr status_of_server
+    [[ $stderr == *'by another version of the library'* ]]
+    printf 'X' | dd of="$server/status" bs=1 conv=notrunc status=none
+    run -1 --separate-stderr status_of_server
+    [[ $stderr == *'is no status file'* ]]
+    mkfifo "$server/pipe"
+    run -1 --separate-stderr timeout 10 "$tool" status -f "$server/pipe"
+}
+
+# A thousand downloads by eight clients at once: whole and resumed; of listed files, of mapped ones, of small ones.
+@test "status counts what the clients got" {
+    head -c 70001 /dev/urandom >"$files/listed"
+    head -c 100 /dev/urandom >"$files/tiny"
+    : >"$files/empty"
+    directives 'TransferMMapEngine on' 'TransferMMapMinSize 1 MB' "TransferMMapFile $files/listed $files/small"
+    server_start preloaded
+    cat >"$server/clients" <<'PYTHON'
+import collections, ftplib, random, sys, threading
+address, port, account, files = sys.argv[1:]
+names = ["big"] + 5 * ["listed", "small", "tiny"] + ["empty"]
+content = {name: open(f"{files}/{name}", "rb").read() for name in set(names)}
+downloads, received, lock = collections.Counter(), collections.Counter(), threading.Lock()
+
+def client(number):
+    choice = random.Random(number)
+    with ftplib.FTP() as ftp:
+        ftp.connect(address, int(port), timeout=60)
+        ftp.login(account, account)
+        for _ in range(125):
+            name, parts = choice.choice(names), []
+            start = choice.randrange(len(content[name]) // 2 + 1) if choice.random() < 0.3 else None
+            ftp.retrbinary("RETR " + name, parts.append, rest=start)
+            assert b"".join(parts) == content[name][start:], name
+            with lock:
+                downloads[name] += 1
+                received[name] += sum(map(len, parts))
+
+clients = [threading.Thread(target=client, args=[number]) for number in range(8)]
+[thread.start() for thread in clients]
+[thread.join() for thread in clients]
+for name in sorted(content):
+    print(name, downloads[name], received[name])
+PYTHON
+    status_of_server --json >"$server/before"
+    "$python" "$server/clients" "$(<"$server/address")" "$(<"$server/ftp_port")" "$account" "$files" >"$server/got"
+    status_of_server --json >"$server/after"
+    "$python" - "$server" <<'PYTHON'
+import json, sys
+before, after = (json.load(open(f"{sys.argv[1]}/{name}")) for name in ("before", "after"))
+got = {name: (int(count), int(size)) for name, count, size in map(str.split, open(f"{sys.argv[1]}/got"))}
+totals = {name: after["totals"][name] - before["totals"][name] for name in after["totals"]}
+print(got, totals, after["files"])
+assert sum(count for count, size in got.values()) == 1000
+assert totals["listed"] == got["listed"][0] + got["small"][0] and totals["mapped"] == got["big"][0]
+assert totals["small"] >= got["tiny"][0] # the sessions have files of their own to read, too
+assert totals["bytes"] + totals["bytes_kernel"] == sum(got[name][1] for name in ("listed", "small", "big"))
+assert len(after["files"]) == 2
+for file in after["files"]:
+    count, size = got[file["path"].split("/")[-1]]
+    assert (file["downloads"], file["bytes"] + file["bytes_kernel"]) == (count, size)
+    assert file["bytes_kernel"] == 0
+PYTHON
+}
+
+# ---- run ----
+
+@test "run preloads the library" {
+    run -0 "$tool" run -c "$server/preload.conf" -- env
+    [[ $'\n'$output$'\n' == *$'\n'"LD_PRELOAD=$library"$'\n'* ]]
+    [[ $'\n'$output$'\n' == *$'\n'"XFERMMAP_CONF=$server/preload.conf"$'\n'* ]]
+    LD_PRELOAD=/lib/none.so run -0 --separate-stderr "$tool" run env
+    [[ $'\n'$output$'\n' == *$'\n'"LD_PRELOAD=$library:/lib/none.so"$'\n'* ]]
+
+    directives 'TransferMMapEngine on' 'TransferMMapMinSize 1'
+    env XFERMMAP_PROCESS=cat "$tool" run -c "$server/preload.conf" -- cat "$files/big" | cmp "$files/big" -
+    [[ $(counter BYTES) -eq 9000001 ]]
+}
+
+@test "run ends as the command does" {
+    run -3 "$tool" run -- sh -c 'exit 3'
+    run -127 --separate-stderr "$tool" run -- "$server/none"
+    [[ $stderr == "xfermmap: $server/none: No such file or directory" ]]
+    run -126 --separate-stderr "$tool" run -- "$files"
+    run -1 --separate-stderr "$tool" run -c "$server/none" true
+    [[ $stderr == "xfermmap: $server/none: No such file or directory" ]]
+}
