@@ -298,9 +298,8 @@ struct preload *preload_list(int fd, const struct stat64 *status, enum preload_w
 {
     struct critical section = critical_enter();
     struct preload *known = indexed_file(status);
-    bool current = known != NULL && unchanged(known, status);
-    bool again = current && known->listed;
-    current = current && !again && change_way(known, way);
+    bool again = known != NULL && known->listed;
+    bool current = known != NULL && !again && unchanged(known, status) && change_way(known, way);
     if (current)
         known->listed = true;
     critical_leave(&section);
@@ -320,6 +319,18 @@ struct preload *preload_list(int fd, const struct stat64 *status, enum preload_w
 void preload_set_slot(struct preload *file, unsigned slot)
 {
     file->slot = slot;
+}
+
+bool preload_is_outdated(const struct stat64 *status, unsigned *slot)
+{
+    struct critical section = critical_enter();
+    const struct preload *known = indexed_file(status);
+    bool outdated = known != NULL && known->listed && !unchanged(known, status);
+
+    if (outdated)
+        *slot = known->slot;
+    critical_leave(&section);
+    return outdated;
 }
 
 bool preload_is(const struct preload *file, const struct stat64 *status)

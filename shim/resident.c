@@ -131,10 +131,21 @@ static enum preload_way way_for(const struct listed *item, int fd, const struct 
     return PRELOAD_MAPPED;
 }
 
+static void let_go(struct listed *item)
+{
+    if (item->file == NULL)
+        return;
+    here -= item->here;
+    inherited -= preload_is_inherited(item->file);
+    preload_retire(item->file);
+    item->file = NULL;
+}
+
 /* @return NULL: it is listed, or there is nothing in it to list; else what is wrong with it */
 static const char *take_open_file(struct listed *item, int fd)
 {
     struct stat64 status;
+    unsigned other;
 
     if (fd == -1 || fstat64(fd, &status) == -1)
         return strerror(errno);
@@ -142,6 +153,8 @@ static const char *take_open_file(struct listed *item, int fd)
         return "is no regular file";
     if (status.st_size == 0)
         return NULL;
+    if (preload_is_outdated(&status, &other))
+        let_go(&list[other]); /* it was renamed, say: what is there now is seen when it is opened */
     item->file = preload_list(fd, &status, way_for(item, fd, &status));
     if (item->file == NULL)
         return errno == EEXIST ? NULL : strerror(errno);
@@ -173,16 +186,6 @@ static void take(struct listed *item)
     tell_problem(item, take_open_file(item, fd));
     if (fd != -1)
         (void)libc_next(close)(fd);
-}
-
-static void let_go(struct listed *item)
-{
-    if (item->file == NULL)
-        return;
-    here -= item->here;
-    inherited -= preload_is_inherited(item->file);
-    preload_retire(item->file);
-    item->file = NULL;
 }
 
 /* ---- the list ---- */

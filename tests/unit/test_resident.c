@@ -337,6 +337,34 @@ static void changed_files_are_taken_in(void **state)
     tell(change_files);
 }
 
+/* As an archive is rotated: the same file, listed under another name, and changed by the rename. */
+static void rename_files(void)
+{
+    start();
+    want("a", "b", "c", NULL);
+    await(logged("listed files: 3 files"));
+    (void)usleep(TICK);
+    make_file("new", 2 * PAGE);
+    in_story(rename("b", "c") == 0 && rename("a", "b") == 0 && rename("new", "a") == 0);
+    notice_send("b");
+    await(is_found("b"));
+    in_story(!is_found("a") && !is_found("c"));
+    notice_send("a");
+    notice_send("c");
+    await(is_found("a") && is_found("b") && is_found("c"));
+    await(locked() == (2 + 4 + 1) * PAGE / KIB);
+    want("c", "b", "a", NULL);
+    want(NULL);
+    await(!is_found("a") && !is_found("b") && !is_found("c"));
+    await(mapped_bytes("a") + mapped_bytes("b") + mapped_bytes("c") == 0);
+}
+
+static void renamed_files_are_taken_in(void **state)
+{
+    (void)state;
+    tell(rename_files);
+}
+
 /* ---- what can't be kept ---- */
 
 static void list_oddities(void)
@@ -732,6 +760,7 @@ int main(void)
         TEST(a_new_list),
         TEST(a_hundred_lists_leak_nothing),
         TEST(changed_files_are_taken_in),
+        TEST(renamed_files_are_taken_in),
         TEST(what_is_no_file_is_told_and_the_others_are_kept),
         TEST(wildcards),
         TEST(what_the_server_may_not_read_is_told),
