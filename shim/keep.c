@@ -79,7 +79,8 @@ bool keep_files(struct kept *files, size_t count, bool (*give_up)(void))
 
     while (done.file < count) {
         for (; asked.file < count && ahead < AHEAD; step(files, &asked)) {
-            ask_for(&files[asked.file], asked.offset, piece_at(files, asked));
+            if (files[asked.file].error == 0)
+                ask_for(&files[asked.file], asked.offset, piece_at(files, asked));
             ahead += piece_at(files, asked);
         }
         if (give_up())

@@ -134,7 +134,7 @@ static void version_1(void)
 {
     see("12:cpu,cpuacct:/other\n"
         "9:name=memory:/named\n"
-        "8:hugememory:/huge\n"
+        "8:hugememory,memory2:/huge\n"
         "7:freezer,memory:/a group/b\n"
         "0::/unified\n");
     in_story(allowance_memory() == machine());
@@ -238,8 +238,7 @@ static void a_real_control_group(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(half_of_the_mappings),
-        cmocka_unit_test(what_may_be_locked),
+        cmocka_unit_test(half_of_the_mappings),         cmocka_unit_test(what_may_be_locked),
         cmocka_unit_test(no_more_than_the_machine_has), cmocka_unit_test(limits_of_control_groups),
         cmocka_unit_test(a_real_control_group),
     };

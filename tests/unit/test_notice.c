@@ -157,8 +157,8 @@ static void a_session_wakes_the_master(void **state)
     notice_watch(notice_flag("a"));
     child = start_child(send_twice);
     notice_wait(-1);
-    await(child);
     assert_true(notice_take(notice_flag("a")));
+    await(child);
     assert_false(notice_take(notice_flag("c")));
 }
 

@@ -132,6 +132,9 @@ static void a_file_listed_twice_is_mapped_once(void **state)
     assert_null(list("hard", PRELOAD_INHERITED));
     assert_int_equal(errno, EEXIST);
     assert_int_equal(mapped_bytes("a"), 4 * PAGE);
+    first = find("a");
+    assert_false(preload_is_inherited(first));
+    preload_release(first);
     load("hard", NULL);
     assert_null(list("a", PRELOAD_KNOWN));
     assert_true(is_found("a"));
@@ -307,6 +310,7 @@ static void a_note_stays_with_its_file(void **state)
     file = list("a", PRELOAD_MAPPED);
     assert_non_null(file);
     assert_false(preload_kept(file)->read_in || preload_kept(file)->locked);
+    assert_int_equal(mapped_bytes("a"), 4 * PAGE); /* in the place of the former */
     preload_retire_unlisted();
 }
 
