@@ -204,10 +204,9 @@ void preload_retire(struct preload *file)
 void preload_retire_unlisted(void)
 {
     struct critical section = critical_enter();
-    struct preload *file, *following;
 
-    HASH_ITER(hh, files, file, following)
-    {
+    for (struct preload *file = files, *following; file != NULL; file = following) {
+        following = file->hh.next;
         if (!file->listed)
             retire(file);
     }
@@ -259,10 +258,10 @@ static bool change_way(struct preload *file, enum preload_way way)
 static bool add(struct preload *file, int fd)
 {
     struct critical section = critical_enter();
-    struct preload *former;
 
     file->indexed = file->way == PRELOAD_KNOWN || map(file, fd);
     if (file->indexed) {
+        struct preload *former;
         HASH_FIND(hh, files, &file->identity, sizeof file->identity, former);
         if (former != NULL)
             retire(former);
