@@ -58,7 +58,13 @@ struct listed {
     bool here; /* mapped by this process, else by the keeper */
     bool keep; /* in memory: it fits */
     bool lock;
+    bool crowded; /* it doesn't fit, which was told */
     bool failed;
+};
+
+/* Of how many files the log has told, each time that the list is looked through. */
+struct told {
+    size_t unlisted, crowded, failed;
 };
 
 /* All of these are the thread's own, but for `pending` and `running`. */
@@ -67,12 +73,21 @@ static atomic_bool running;
 static struct wanted *current;
 static struct listed *list;
 static size_t count, room, here, inherited;
+static struct told told;
 static pid_t keeper; /* holds what is not `here`; 0: there is none */
 static uid_t rights;
 
 static bool superseded(void)
 {
     return atomic_load_explicit(&pending, memory_order_relaxed) != NULL;
+}
+
+/* The log names some files and not all of a long list. */
+static bool worth_a_line(size_t *files)
+{
+    if (++*files == NAMED_IN_LOG + 1)
+        log_line("so it is with more of the listed files, which are not named");
+    return *files <= NAMED_IN_LOG;
 }
 
 /* ---- one file ---- */
@@ -174,7 +189,7 @@ static int open_listed(const char *path)
 
 static void tell_problem(const struct listed *item, const char *wrong)
 {
-    if (wrong != NULL)
+    if (wrong != NULL && worth_a_line(&told.unlisted))
         log_line("TransferMMapFile %s: %s; it is served as if it were not listed", item->path,
                  wrong);
 }
@@ -254,16 +269,43 @@ static bool take_list(void)
 
 /* ---- memory ---- */
 
+static void tell_crowded(struct listed *item)
+{
+    if (!item->keep && !item->crowded && worth_a_line(&told.crowded))
+        log_line("TransferMMapFile %s: no room for it in TransferMMapMaxMemory (%.1f MiB); it is "
+                 "mapped, but not kept in memory",
+                 item->path, (double)current->max_memory / (1 << 20));
+    item->crowded = !item->keep;
+}
+
+static void tell_unlocked(size_t files, uint64_t lockable)
+{
+    static bool before;
+
+    if (files > 0 && !before)
+        log_line("%zu listed files are read in but not locked, for this user may lock %.1f MiB; "
+                 "set LimitMEMLOCK=infinity in the server's unit, or ulimit -l unlimited",
+                 files, (double)lockable / (1 << 20));
+    before = before || files > 0;
+}
+
+/* What a file takes, bytes: whole pages. */
+static uint64_t size_in_memory(const struct listed *item)
+{
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+
+    return ((uint64_t)item->size + page - 1) / page * page;
+}
+
 /* Which files fit into the memory that they may take, in the order of the list. */
 static void choose(void)
 {
     uint64_t lockable = allowance_lock(), taken = 0, taken_here = 0, taken_there = 0;
-    size_t too_many = 0, unlocked = 0;
-    static bool told;
+    size_t unlocked = 0;
 
     for (size_t i = 0; i < count; i++) {
         struct listed *item = &list[i];
-        uint64_t size = (uint64_t)item->size;
+        uint64_t size = size_in_memory(item);
         uint64_t *locked = item->here ? &taken_here : &taken_there;
         if (item->file == NULL)
             continue;
@@ -272,18 +314,9 @@ static void choose(void)
         item->lock = item->keep && current->lock && size <= lockable - *locked;
         *locked += item->lock ? size : 0;
         unlocked += item->keep && current->lock && !item->lock;
-        if (!item->keep && ++too_many <= NAMED_IN_LOG)
-            log_line("TransferMMapFile %s: no room for it in TransferMMapMaxMemory (%.1f MiB); it "
-                     "is mapped, but not kept in memory",
-                     item->path, (double)current->max_memory / (1 << 20));
+        tell_crowded(item);
     }
-    if (too_many > NAMED_IN_LOG)
-        log_line("and so are %zu files more", too_many - NAMED_IN_LOG);
-    if (unlocked > 0 && !told)
-        log_line("%zu listed files are read in but not locked, for this user may lock %.1f MiB; "
-                 "set LimitMEMLOCK=infinity in the server's unit, or ulimit -l unlimited",
-                 unlocked, (double)lockable / (1 << 20));
-    told = told || unlocked > 0;
+    tell_unlocked(unlocked, lockable);
 }
 
 /* What may be locked, if only in part, and should not be: the directives or the order have changed.
@@ -299,29 +332,36 @@ static void unlock(void)
     }
 }
 
+static void tell_failure(struct listed *item, int error)
+{
+    item->failed = true;
+    if (worth_a_line(&told.failed))
+        log_line(
+            "TransferMMapFile %s: %s while it was read in; it is served, but not kept in memory",
+            item->path, strerror(error));
+}
+
 /* What there is to do, here or for the keeper. @return how many, with `todo` to be freed */
 static size_t collect(bool by_keeper, struct kept **todo)
 {
     size_t found = 0;
 
     *todo = calloc(count > 0 ? count : 1, sizeof **todo);
-    for (size_t i = 0; *todo != NULL && i < count; i++) {
-        const struct listed *item = &list[i];
+    for (size_t i = 0; i < count; i++) {
+        struct listed *item = &list[i];
         if (item->file == NULL || item->here == by_keeper || !item->keep)
             continue;
         const struct preload_kept *kept = preload_kept(item->file);
-        if (by_keeper || !kept->read_in || (item->lock && !kept->locked))
+        if (!by_keeper && kept->read_in && (kept->locked || !item->lock))
+            continue;
+        item->failed = false;
+        if (*todo == NULL)
+            tell_failure(item, ENOMEM);
+        else
             (*todo)[found++] = (struct kept){
                 .index = i, .mapping = *preload_mapping(item->file), .lock = item->lock};
     }
     return found;
-}
-
-static void tell_failure(struct listed *item, int error)
-{
-    item->failed = true;
-    log_line("TransferMMapFile %s: %s while it was read in; it is served, but not kept in memory",
-             item->path, strerror(error));
 }
 
 /* @return false: something else is wanted by now */
@@ -385,33 +425,55 @@ static _Noreturn void keep_there(struct kept *todo, size_t found, pid_t master, 
     _exit(0);
 }
 
+/* Without it, what it should hold is not in memory. */
+static void tell_no_keeper(const char *why)
+{
+    size_t files = 0;
+
+    for (size_t i = 0; i < count; i++) {
+        struct listed *item = &list[i];
+        bool its = item->file != NULL && !item->here && item->keep;
+        item->failed = item->failed || its;
+        files += its;
+    }
+    log_line("%zu listed files are served, but not kept in memory, for want of a process: %s",
+             files, why);
+}
+
 static void dismiss(pid_t process)
 {
     if (process <= 0)
         return;
     (void)kill(process, SIGKILL);
-    (void)waitpid(process, NULL, 0);
+    (void)waitpid(process, NULL, (int)__WCLONE);
 }
 
-/* @return its process number; 0: there is nothing for it to do, or it can't be had */
+/* A process that is no child to the server's waitpid(2), and sends it no SIGCHLD: clone(2). So its
+ * number stays its own, too, until it is dismissed. */
+static pid_t fork_unseen(void)
+{
+    return (pid_t)syscall(SYS_clone, 0, NULL, NULL, NULL, NULL);
+}
+
+/* @return its process number; 0: it can't be had, errno */
 static pid_t employ(struct kept *todo, size_t found, int *reports)
 {
     int ends[2];
     pid_t master = getpid(), process;
 
-    if (found == 0)
-        return 0;
     if (pipe2(ends, O_CLOEXEC) == -1)
         return 0;
     struct critical section = critical_enter(); /* the child gets it in one piece */
-    process = libc_next(_Fork)();
+    process = fork_unseen();
     critical_leave(&section);
     if (process == 0) {
         (void)libc_next(close)(ends[0]);
         keep_there(todo, found, master, ends[1]);
     }
+    int failure = errno;
     (void)libc_next(close)(ends[1]);
     *reports = ends[0];
+    errno = failure;
     return process > 0 ? process : 0;
 }
 
@@ -424,8 +486,10 @@ static bool hear(int reports)
     while (!superseded()) {
         if (poll(&readable, 1, 200) == 0)
             continue;
-        if (libc_next(read)(reports, &report, sizeof report) != sizeof report ||
-            report.index >= count)
+        bool heard = libc_next(read)(reports, &report, sizeof report) == sizeof report;
+        if (!heard)
+            tell_no_keeper("it has ended");
+        if (!heard || report.index >= count)
             return true;
         tell_failure(&list[report.index], report.error);
     }
@@ -470,9 +534,11 @@ static void settle(bool there, double since)
 
     choose();
     unlock();
-    if (there) {
-        size_t found = collect(true, &todo);
+    size_t found = there ? collect(true, &todo) : 0;
+    if (found > 0) {
         next = employ(todo, found, &reports);
+        if (next == 0)
+            tell_no_keeper(strerror(errno));
     }
     bool whole = keep_here() && (next == 0 || hear(reports));
     if (there) {
@@ -511,6 +577,8 @@ static bool recheck(void)
     bool any = false, there = false;
     double since = seconds();
 
+    told = (struct told){.unlisted = 0};
+
     for (size_t i = 0; i < count; i++) {
         if (!notice_take(list[i].flag))
             continue;
@@ -544,6 +612,7 @@ static void take_wanted(struct wanted *wanted)
 
     forget_wanted(current);
     current = wanted;
+    told = (struct told){.unlisted = 0};
     if (take_list() && (count > 0 || keeper > 0))
         settle(true, since);
 }

@@ -12,6 +12,7 @@
 #include "unit.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
 #include <signal.h>
@@ -401,6 +402,28 @@ static void what_is_no_file_is_told_and_the_others_are_kept(void **state)
         assert_int_equal(unlink(others[i]), 0);
 }
 
+static void list_what_leads_nowhere(void)
+{
+    start();
+    want("nowhere/*", "a", NULL);
+    await(logged("listed files: 1 files"));
+    in_story(logged("30 not in memory") && logged("nowhere/29: No such file"));
+    in_story(logged("more of the listed files") && !logged("nowhere/30: "));
+}
+
+static void of_many_some_are_named(void **state)
+{
+    char name[32];
+
+    (void)state;
+    assert_int_equal(mkdir("nowhere", 0755), 0);
+    for (int i = 10; i < 40; i++) {
+        (void)snprintf(name, sizeof name, "nowhere/%d", i);
+        assert_int_equal(symlink("missing", name), 0);
+    }
+    tell(list_what_leads_nowhere);
+}
+
 static void list_by_pattern(void)
 {
     start();
@@ -525,15 +548,21 @@ static void keep_within_the_allowance(void)
         become_somebody();
     log_as(geteuid());
     start();
-    want("c", "a", "b", NULL);
-    await(logged("listed files: 3 files"));
-    in_story(logged("1 listed files are read in but not locked") && logged("LimitMEMLOCK"));
-    in_story(locked() == 2 * PAGE / KIB && mapped_bytes("a") == 4 * PAGE);
+    want("c", "a", "b", "small/*", NULL);
+    await(logged("listed files: 8 files"));
+    in_story(logged("4 listed files are read in but not locked") && logged("LimitMEMLOCK"));
+    in_story(!logged("while it was read in") && mapped_bytes("a") == 4 * PAGE);
+    in_story(locked() == 4 * PAGE / KIB); /* which two of the small ones take, 10 bytes each */
 }
 
 static void no_more_is_locked_than_allowed(void **state)
 {
+    static const char *const small[] = {"small/1", "small/2", "small/3", "small/4", "small/5"};
+
     (void)state;
+    assert_int_equal(mkdir("small", 0755), 0);
+    for (size_t i = 0; i < COUNT(small); i++)
+        make_file(small[i], 10);
     tell(keep_within_the_allowance);
     if (geteuid() == 0)
         assert_int_equal(chown(".", 0, 0), 0);
@@ -697,7 +726,10 @@ static void employ_keepers(void)
     in_story(status_number(keeper, "VmLck") == (MANY - HERE + 1) * PAGE / KIB);
     (void)snprintf(self, sizeof self, "%d", keeper);
     in_story(descriptors_of(self) == 0);
+    errno = 0; /* to the server it is no child */
+    in_story(waitpid(-1, NULL, WNOHANG) == -1 && errno == ECHILD);
 
+    in_story(kill(keeper, SIGKILL) == 0);
     want("b", "many/*", NULL);
     await((next = only_child()) != keeper && next > 0);
     in_story(status_number(next, "VmLck") == (MANY - HERE + 1) * PAGE / KIB);
@@ -734,6 +766,30 @@ static void a_keeper_holds_the_rest(void **state)
     assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 0), 0);
 }
 
+static void find_no_keeper(void)
+{
+    static const struct rlimit tasks = {2, 2}; /* this one and its thread */
+
+    in_story(chown(".", SOMEBODY, SOMEBODY) == 0 && chown("log", SOMEBODY, SOMEBODY) == 0);
+    become_somebody();
+    in_story(setrlimit(RLIMIT_NPROC, &tasks) == 0);
+    log_as(SOMEBODY);
+    start();
+    want("many/*", NULL);
+    await(logged("for want of a process: Resource temporarily unavailable"));
+    await(logged("256 files"));
+    in_story(has_children(0) && logged("44 not in memory"));
+}
+
+static void without_a_keeper_the_rest_is_told(void **state)
+{
+    (void)state;
+    if (geteuid() != 0)
+        skip();
+    tell(find_no_keeper);
+    assert_int_equal(chown(".", 0, 0), 0);
+}
+
 /* ---- a process for one connection ---- */
 
 static void only_know(void)
@@ -765,6 +821,7 @@ int main(void)
         TEST(changed_files_are_taken_in),
         TEST(renamed_files_are_taken_in),
         TEST(what_is_no_file_is_told_and_the_others_are_kept),
+        TEST(of_many_some_are_named),
         TEST(wildcards),
         TEST(what_the_server_may_not_read_is_told),
         TEST(locking_is_a_choice),
@@ -774,6 +831,7 @@ int main(void)
         TEST(sessions_inherit_what_everyone_may_read),
         TEST(an_access_list_is_no_everyone),
         TEST(a_keeper_holds_the_rest),
+        TEST(without_a_keeper_the_rest_is_told),
         TEST(a_list_is_only_learnt),
     };
 
