@@ -4,13 +4,15 @@
  *     faultfs SOURCE OFFSET LENGTH MOUNTPOINT [-o OPTIONS]
  *
  * MOUNTPOINT/broken is SOURCE, read-only, but for LENGTH bytes from OFFSET on: to read there is an
- * input/output error. Stays in the foreground; SIGTERM unmounts.
+ * input/output error. As long as a file SOURCE.hold exists, no read is answered. Stays in the
+ * foreground; SIGTERM unmounts.
  */
 #define FUSE_USE_VERSION 31
 
 #include <errno.h>
 #include <fcntl.h>
 #include <fuse.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -20,6 +22,7 @@
 static const char path[] = "/broken";
 static int source;
 static off_t broken_from, broken_to;
+static char hold[PATH_MAX];
 
 static int get_attributes(const char *name, struct stat *status, struct fuse_file_info *info)
 {
@@ -45,6 +48,8 @@ static int read_at(const char *name, char *buffer, size_t size, off_t offset,
                    struct fuse_file_info *info)
 {
     (void)name, (void)info;
+    while (access(hold, F_OK) == 0)
+        (void)usleep(10000);
     if (offset < broken_to && offset + (off_t)size > broken_from)
         return -EIO;
     ssize_t count = pread(source, buffer, size, offset);
@@ -68,6 +73,7 @@ int main(int count, char **arguments)
         perror(arguments[1]);
         return 1;
     }
+    (void)snprintf(hold, sizeof hold, "%s.hold", arguments[1]);
     broken_from = strtoll(arguments[2], NULL, 10);
     broken_to = broken_from + strtoll(arguments[3], NULL, 10);
     arguments[2] = arguments[0];

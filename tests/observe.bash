@@ -38,6 +38,20 @@ is_mapped() {
     grep -qF "$server/files/$2" "/proc/$1/maps"
 }
 
+# How much of a process's memory is locked, bytes.
+locked() {
+    awk '/^VmLck:/ { print $2 * 1024 }' "/proc/$1/status"
+}
+
+# What to run a command with, so that a plain user does: in $as_user.
+become_plain_user() {
+    as_user=()
+    [[ $EUID -eq 0 ]] || return 0
+    as_user=(setpriv --reuid nobody --regid "$(id -g nobody)" --clear-groups)
+    "${as_user[@]}" test -r "$library" -a -x "$proftpd" || skip 'nobody else may read the project'
+    chown -R nobody "$server"
+}
+
 # The server shuts others out of its memory and its descriptors, prctl(PR_SET_DUMPABLE), be they the user who runs it.
 needs_insight() {
     [[ $EUID -eq 0 ]] || skip 'only root can look into a server at work'
@@ -59,6 +73,27 @@ has_verdicts() {
 
 count_verdicts() {
     grep -scE 'is in force|is refused' "$server/preload.log" || true
+}
+
+# ---- a disk that fails, or is slow to answer: faultfs.c ----
+
+# The file $server/original is to be had as disk/broken, with an error in $2 bytes from $1 on.
+broken_mount() {
+    [[ -x "$project/build/faultfs" ]] || { echo 'build/faultfs is missing: run make check' >&2; return 1; }
+    [[ -r /dev/fuse && -w /dev/fuse ]] || skip '/dev/fuse is missing, or not for this user'
+    local options=()
+    [[ $EUID -ne 0 ]] || options=(-o allow_other) # the session is another user
+    mkdir -p "$server/files/disk"
+    "$project/build/faultfs" "$server/original" "$1" "$2" "$server/files/disk" "${options[@]}" 2>"$server/faultfs.log" 3>&- &
+    broken_disk=$!
+    server_await test -e "$server/files/disk/broken" || { cat "$server/faultfs.log" >&2; return 1; }
+}
+
+broken_unmount() {
+    [[ ${broken_disk:-} ]] || return 0
+    kill "$broken_disk" 2>/dev/null || true
+    wait "$broken_disk" || true
+    unset broken_disk
 }
 
 # ---- one session, step by step ----

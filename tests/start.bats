@@ -71,12 +71,8 @@ into_background() {
 }
 
 @test "under a plain user" {
-    local as_user=()
-    if [[ $EUID -eq 0 ]]; then
-        as_user=(setpriv --reuid nobody --regid "$(id -g nobody)" --clear-groups)
-        "${as_user[@]}" test -r "$library" -a -x "$proftpd" || skip 'nobody else may read the project'
-        chown -R nobody "$server"
-    fi
+    local as_user
+    become_plain_user
     in_foreground "${as_user[@]}" env "${preload[@]}" "${command[@]}" -n
     [[ $(ps -o uid= "$(<"$server/pid")") -ne 0 ]]
     serves_from_memory
@@ -102,6 +98,8 @@ PYTHON
         -o "$server/trace" env "${preload[@]}" "${command[@]}"
     session_login
     [[ $(kernel_calls mmap big) -eq 0 ]]
+    [[ $(locked "$session") -lt 5000 ]] # the server has a page locked itself
+    grep -qE '^Threads:.*[^0-9]1$' "/proc/$session/status"
     session_download big
     session_finish
     cmp "$server/files/big" "$server/received"
