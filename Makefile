@@ -4,6 +4,9 @@
 # make fuzz     random calls through the library and by the kernel, compared; SECONDS=60
 # make fuzz-config  the directive file under libFuzzer, SECONDS=60
 # make soak     a server at work, SECONDS=60, with all kinds of sessions while its files change
+# make install  as root; PREFIX is /usr/local, SYSCONFDIR /etc; with DESTDIR too; make uninstall
+# make deb      a Debian package, in build/deb
+# make matrix   the package, the build and the tests in other Debian releases; takes long
 # make lint     clang-tidy, cppcheck, shellcheck; make format applies clang-format
 #
 # demo, check, lint and format install the Debian packages that they need, through sudo where you
@@ -57,6 +60,7 @@ build/%.o: shim/%.c Makefile build/directories
 	@$(CC) $(BASE) $(WARNINGS) $(HARDENING) $(CFLAGS) $(CPPFLAGS) -MMD -MP -c -o $@ $<
 
 -include $(objects:.o=.d)
+include docs/install.mk
 include tests/tests.mk tests/unit/unit.mk tests/differential/differential.mk tests/fuzz/fuzz.mk
 
 # The packages come first, and the compiler is one of them: so each of these calls make again.

@@ -1,0 +1,57 @@
+# make install and make uninstall: what goes where, as file:directory.
+
+share = $(PREFIX)/share
+doc = $(share)/doc/libxfermmap
+
+installed = \
+    build/libxfermmap.so:$(LIBDIR) \
+    build/xfermmap:$(PREFIX)/bin \
+    docs/man/xfermmap.1:$(share)/man/man1 \
+    docs/man/preload.conf.5:$(share)/man/man5 \
+    docs/man/libxfermmap.8:$(share)/man/man8 \
+    docs/completion/xfermmap:$(share)/bash-completion/completions \
+    docs/systemd/xfermmap.conf:$(doc)/examples \
+    preload.conf.example:$(doc)/examples \
+    $(patsubst %,%:$(doc),README.md LICENSE $(wildcard docs/*.md docs/*.json))
+
+directives = $(DESTDIR)$(SYSCONFDIR)/proftpd/preload.conf
+
+# A directive file that is there stays. The loader is told of the library, so that LD_PRELOAD finds
+# it by its name.
+install: all
+	@for file in $(installed); do \
+	    mode=644; [ $${file%%:*} != build/xfermmap ] || mode=755; \
+	    install -D -m $$mode -t "$(DESTDIR)$${file#*:}" $${file%%:*} || exit; \
+	done
+	@[ -e "$(directives)" ] || install -D -m 644 preload.conf.example "$(directives)"
+	@[ -n "$(DESTDIR)" ] || ldconfig
+	@echo "Installed; $(doc)/usage.md says how to have the server use it"
+
+# A directive file that was changed stays, too.
+uninstall:
+	@for file in $(installed); do name=$${file%%:*}; rm -f "$(DESTDIR)$${file#*:}/$${name##*/}"; done
+	@! cmp -s preload.conf.example "$(directives)" || rm -f "$(directives)"
+	@[ ! -e "$(directives)" ] || echo "$(directives) was changed, and stays"
+	@rmdir "$(DESTDIR)$(doc)/examples" "$(DESTDIR)$(doc)" 2>/dev/null || true
+	@[ -n "$(DESTDIR)" ] || ldconfig
+
+# The packaging is that of a Debian source package, but for its place.
+deb: build/deb
+	@tests/setup build deb
+	rm -rf build/deb/source
+	mkdir build/deb/source
+	cp -a Makefile LICENSE README.md preload.conf.example shim tests docs build/deb/source
+	mv build/deb/source/docs/debian build/deb/source/debian
+	cd build/deb/source && dpkg-buildpackage -b -us -uc
+	lintian --fail-on error build/deb/*.changes
+
+build/deb:
+	@mkdir -p $@
+
+matrix:
+	@tests/setup build matrix
+	@tests/matrix
+
+scripts += tests/matrix docs/completion/xfermmap
+
+.PHONY: install uninstall deb matrix

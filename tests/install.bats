@@ -1,0 +1,112 @@
+#!/usr/bin/env bats
+# Installing, and what is installed beside the library.
+
+bats_require_minimum_version 1.5.0
+set -o pipefail
+
+setup() {
+    project=$(realpath "$BATS_TEST_DIRNAME/..")
+    tree=$(mktemp -d "${TMPDIR:-/tmp}/xfermmap.XXXXXX")
+}
+
+teardown() {
+    rm -rf "$tree"
+}
+
+# Of what is built already: another PREFIX would have it built again, under the feet of other tests.
+in_tree() {
+    make -s -C "$project" "$1" DESTDIR="$tree"
+}
+
+@test "what is installed is all there, and uninstalling removes it" {
+    in_tree install
+    local conf=$tree/etc/proftpd/preload.conf file
+    for file in bin/xfermmap lib/libxfermmap.so share/man/man1/xfermmap.1 share/man/man5/preload.conf.5 \
+        share/man/man8/libxfermmap.8 share/bash-completion/completions/xfermmap \
+        share/doc/libxfermmap/examples/xfermmap.conf share/doc/libxfermmap/directives.md; do
+        [[ -s $tree/usr/local/$file ]]
+    done
+    cmp "$project/preload.conf.example" "$conf"
+    [[ $(stat -c %a "$tree/usr/local/lib/libxfermmap.so" "$conf" "$tree/usr/local/bin/xfermmap") == $'644\n644\n755' ]]
+    "$tree/usr/local/bin/xfermmap" check -c "$conf"
+
+    in_tree uninstall
+    run -0 find "$tree" ! -type d
+    [[ ! $output ]]
+    [[ ! -e $tree/usr/local/share/doc/libxfermmap ]]
+}
+
+@test "a directive file that was changed is neither replaced nor removed" {
+    mkdir -p "$tree/etc/proftpd"
+    echo 'TransferMMapEngine off' >"$tree/etc/proftpd/preload.conf"
+    in_tree install
+    in_tree uninstall
+    run -0 find "$tree" ! -type d
+    [[ $output == "$tree/etc/proftpd/preload.conf" ]]
+    [[ $(<"$output") == 'TransferMMapEngine off' ]]
+}
+
+@test "the example has every directive, and is in order" {
+    local directives
+    mapfile -t directives < <(grep -oE '"TransferMMap[A-Za-z]+"' "$project"/shim/config*.c | cut -d '"' -f 2 | sort -u)
+    [[ ${#directives[@]} -ge 9 ]]
+    local directive page
+    for directive in "${directives[@]}"; do
+        for page in preload.conf.example docs/directives.md docs/man/preload.conf.5; do
+            echo "$directive in $page"
+            grep -q "$directive" "$project/$page"
+        done
+    done
+    # with what is commented out put in force, but for the second of each
+    sed -E 's/^#( *(<|Transfer))/\1/; /^ *TransferMMapFile/d' "$project/preload.conf.example" |
+        awk '!/^ *Transfer/ || !seen[$1]++' >"$tree/preload.conf"
+    [[ $(grep -c '^Transfer' "$tree/preload.conf") -eq $((${#directives[@]} - 1)) ]]
+    run -0 "$project/build/xfermmap" check -c "$tree/preload.conf"
+    echo 'TransferMMapEngine on' >>"$tree/preload.conf"
+    run -1 "$project/build/xfermmap" check -c "$tree/preload.conf"
+}
+
+@test "the manual pages are in order" {
+    local page
+    for page in "$project"/docs/man/*; do
+        run -0 mandoc -T lint -W warning "$page"
+        [[ ! $output ]]
+        LC_ALL=C.UTF-8 run -0 man --warnings -E UTF-8 -l -Tutf8 -Z "$page"
+        run ! grep -i warning <<<"$output"
+    done
+    # every option that the tool has
+    local option
+    for option in $("$project/build/xfermmap" status --help | grep -oE -- '--[a-z]+') --config --version; do
+        grep -qF -- "${option#--}" "$project/docs/man/xfermmap.1"
+    done
+}
+
+@test "systemd takes the drop-in with Debian's units" {
+    local units=$tree/units unit
+    mkdir "$units"
+    cp "$project"/build/server/lib/systemd/system/proftpd*.service "$units"
+    # its programs are not where they would be installed
+    sed -i "s|/usr/sbin/proftpd|$project/build/server&|; s|/usr/sbin/in.proftpd|$project/build/server/usr/sbin/proftpd|" "$units"/*
+    cp "$units/proftpd@.service" "$units/proftpd@1.service"
+    for unit in proftpd.service proftpd@1.service; do
+        mkdir "$units/$unit.d"
+        cp "$project/docs/systemd/xfermmap.conf" "$units/$unit.d"
+        SYSTEMD_UNIT_PATH=$units: run -0 systemd-analyze verify --man=no "$units/$unit"
+        run ! grep xfermmap <<<"$output"
+        echo 'Environmint=X=1' >>"$units/$unit.d/xfermmap.conf"
+        SYSTEMD_UNIT_PATH=$units: run systemd-analyze verify --man=no "$units/$unit"
+        [[ $output == *xfermmap.conf*Environmint* ]] # so it was read
+    done
+}
+
+@test "the completion knows the commands and their options" {
+    [[ -r /usr/share/bash-completion/bash_completion ]] || skip 'bash-completion is not installed'
+    complete_words() {
+        bash -c 'source /usr/share/bash-completion/bash_completion; source "$1"; shift
+            COMP_WORDS=("$@") COMP_CWORD=$(($# - 1)) COMP_LINE="$*" COMP_POINT=${#COMP_LINE}
+            _xfermmap; echo "${COMPREPLY[*]}"' - "$project/docs/completion/xfermmap" "$@"
+    }
+    [[ $(complete_words xfermmap st) == status ]]
+    [[ $(complete_words xfermmap status --pro) == --prometheus ]]
+    [[ $(complete_words xfermmap check --co) == --config ]]
+}
