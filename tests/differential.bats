@@ -30,7 +30,7 @@ finds() {
     [[ $status -eq 1 ]] # else the script does not fit the source any more
     cc -std=gnu11 -D_GNU_SOURCE -DSYSCONFDIR='"/etc"' -fPIC -fvisibility=hidden -ftls-model=initial-exec -O1 \
         -c -o "$scratch/broken.o" "$scratch/shim/$1"
-    find "$project/build" -maxdepth 1 -name '*.o' ! -name "${1%.c}.o" ! -name xfermmap.o -exec \
+    find "$project/build" -maxdepth 1 -name '*.o' ! -name "${1%.c}.o" ! -name xfermmap.o ! -name 'tool_*' -exec \
         cc -shared -Wl,--version-script="$project/shim/libxfermmap.map" -o "$scratch/broken.so" "$scratch/broken.o" {} +
     run "$differential" --seeds 1-20 --steps 3000 --enough 1 --as-is "$scratch/broken.so"
     echo "$output"
