@@ -147,10 +147,12 @@ void preload_unload(void)
 {
     struct critical section = critical_enter();
 
-    for (struct preload *file = files; file != NULL; file = file->hh.next)
-        preload_release(file);
+    for (struct preload *file = files; file != NULL; file = file->hh.next) {
+        if (is_mapped_here(file)) /* a session has few of many, and starts with this */
+            preload_release(file);
+    }
     atomic_store(&any, false);
-    files = NULL; /* its memory stays: a forked child must not free */
+    files = retired = NULL; /* their memory stays: a forked child must not free */
     atomic_store(&forked, false);
     critical_leave(&section);
 }

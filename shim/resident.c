@@ -700,10 +700,13 @@ bool resident_runs(void)
 bool resident_is_only_company(void)
 {
     struct stat64 tasks;
+    int saved = errno;
 
     /* two directories above and in it, and one for each thread */
-    return atomic_load_explicit(&running, memory_order_relaxed) &&
-           stat64("/proc/self/task", &tasks) == 0 && tasks.st_nlink == 2 + 2;
+    bool only = atomic_load_explicit(&running, memory_order_relaxed) &&
+                stat64("/proc/self/task", &tasks) == 0 && tasks.st_nlink == 2 + 2;
+    errno = saved;
+    return only;
 }
 
 void resident_want(const struct config *config)

@@ -33,7 +33,7 @@ void resident_forked(void);
 
 /*
  * Whether the calling thread has no company but the library's: then what it does to its rights
- * concerns itself alone, and need not wait until the other one has followed.
+ * concerns itself alone, and need not wait until the other one has followed. Keeps errno.
  */
 bool resident_is_only_company(void);
 
