@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
+#include <sched.h>
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -27,6 +28,7 @@ struct destination {
 static struct destination chosen = {.target = LOG_TO_SYSLOG}; /* in critical sections only */
 static uid_t writer;
 static atomic_bool echo;
+static atomic_flag dating = ATOMIC_FLAG_INIT; /* see log_before_fork() */
 
 void log_to(enum log_target target, const char *path)
 {
@@ -94,19 +96,42 @@ int log_open(const char *path, int flags, mode_t mode)
     return fd;
 }
 
+void log_before_fork(void)
+{
+    while (atomic_flag_test_and_set_explicit(&dating, memory_order_acquire))
+        sched_yield();
+}
+
+void log_after_fork(void)
+{
+    atomic_flag_clear_explicit(&dating, memory_order_release);
+}
+
+static void format_date(char *date, size_t size, time_t now)
+{
+    sigset_t all, former;
+    struct tm local;
+
+    sigfillset(&all); /* a handler may fork */
+    (void)libc_next(pthread_sigmask)(SIG_BLOCK, &all, &former);
+    log_before_fork();
+    (void)strftime(date, size, "%F %T", localtime_r(&now, &local));
+    log_after_fork();
+    (void)libc_next(pthread_sigmask)(SIG_SETMASK, &former, NULL);
+}
+
 /* @return false: the file can't be opened */
 static bool write_to_file(const char *path, const char *message)
 {
     char line[LINE_MAX_BYTES], host[HOST_NAME_MAX + 1] = "localhost", date[32];
     struct timespec now;
-    struct tm local;
     int fd = log_open(path, O_WRONLY | O_APPEND | O_CREAT, 0640);
 
     if (fd == -1)
         return false;
     (void)clock_gettime(CLOCK_REALTIME, &now);
     (void)gethostname(host, sizeof host - 1);
-    (void)strftime(date, sizeof date, "%F %T", localtime_r(&now.tv_sec, &local));
+    format_date(date, sizeof date, now.tv_sec);
     int length =
         snprintf(line, sizeof line, "%s,%03ld %s %s[%d]: libxfermmap: %s\n", date,
                  now.tv_nsec / 1000000, host, program_invocation_short_name, getpid(), message);

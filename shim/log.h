@@ -36,6 +36,13 @@ void log_echo(bool on);
 void log_line(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /*
+ * Around fork(2), with signals blocked: meanwhile no other thread's line is being dated. The child
+ * would find the lock of libc's time zone taken, for ever. Async-signal-safe.
+ */
+void log_before_fork(void);
+void log_after_fork(void);
+
+/*
  * ProFTPD's rule for its own logs: whether nobody but its owner and group can put something else in
  * the place of `path`, for its directory is not writable by everyone and belongs to root
  * or to whom log_as() named.

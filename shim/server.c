@@ -218,6 +218,7 @@ static void before_fork(void)
     struct critical section = critical_enter();
 
     forking = section;
+    log_before_fork();
     /* parent and child will share the kernel's offsets, and neither knows what the other reads */
     stream_let_go_range(0, UINT_MAX);
 }
@@ -227,6 +228,7 @@ static void after_fork(void)
     struct critical section = forking;
 
     accepted = -1;
+    log_after_fork();
     critical_leave(&section);
 }
 

@@ -24,6 +24,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <sys/xattr.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -193,6 +194,43 @@ static void signals_are_for_the_server(void **state)
 {
     (void)state;
     tell(signal_the_process);
+}
+
+static void *log_on_and_on(void *unused)
+{
+    for (;;)
+        log_line("a line");
+    return unused;
+}
+
+static void fork_beside_a_logger(void)
+{
+    pthread_t logger;
+    int status = 0;
+
+    log_to(LOG_TO_FILE, "/dev/null");
+    in_story(pthread_create(&logger, NULL, log_on_and_on, NULL) == 0);
+    for (int i = 0; status == 0 && i < 200; i++) {
+        struct critical section = critical_enter();
+        log_before_fork();
+        pid_t child = fork();
+        log_after_fork();
+        critical_leave(&section);
+        if (child == 0) {
+            time_t now = i;
+            (void)alarm(5);
+            (void)localtime_r(&now, &(struct tm){.tm_year = 0});
+            _exit(0);
+        }
+        in_story(child > 0 && waitpid(child, &status, 0) == child);
+    }
+    in_story(status == 0);
+}
+
+static void a_session_can_tell_the_time(void **state)
+{
+    (void)state;
+    tell(fork_beside_a_logger);
 }
 
 static void *wait_at(void *barrier)
@@ -814,6 +852,7 @@ int main(void)
     static const struct CMUnitTest tests[] = {
         TEST(files_are_taken_in),
         TEST(signals_are_for_the_server),
+        TEST(a_session_can_tell_the_time),
         TEST(one_thread_and_no_more),
         TEST(a_child_that_listens_takes_in_anew),
         TEST(a_new_list),
