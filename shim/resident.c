@@ -2,6 +2,7 @@
 
 #include "allowance.h"
 #include "critical.h"
+#include "everyone.h"
 #include "keep.h"
 #include "libc.h"
 #include "log.h"
@@ -26,7 +27,6 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
-#include <sys/xattr.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -105,43 +105,23 @@ static void show(const struct listed *item)
                         kept && item->lock ? (uint64_t)item->size : 0);
 }
 
-/* Whether there is more to a file's permissions than its mode says: acl(5). */
-static bool has_acl(const char *path)
-{
-    return getxattr(path, "system.posix_acl_access", NULL, 0) > 0;
-}
-
-/* Whether everybody could have opened this file, by the modes of it and of all directories above.
- */
-static bool everyone_may_read(int fd, const struct stat64 *status)
+/* Whether any session could have opened this file. */
+static bool is_public(int fd, const struct stat64 *status)
 {
     char link[64], path[PATH_MAX];
-    struct stat64 directory;
 
     /* thread-self: the thread's descriptors are not those of the process */
     (void)snprintf(link, sizeof link, "/proc/thread-self/fd/%d", fd);
     ssize_t length = readlink(link, path, sizeof path - 1);
-    if ((status->st_mode & 0444) != 0444 || length <= 0 || path[0] != '/')
-        return false;
-    path[length] = '\0';
-    if (has_acl(path))
-        return false;
-    for (char *slash = strrchr(path, '/'); slash != NULL; slash = strrchr(path, '/')) {
-        slash[slash == path] = '\0'; /* of the root directory, the slash stays */
-        if (stat64(path, &directory) == -1 || (directory.st_mode & 0111) != 0111 || has_acl(path))
-            return false;
-        if (slash == path)
-            break;
-    }
-    return true;
+    path[length > 0 ? length : 0] = '\0';
+    return everyone_may_read(path, status->st_mode);
 }
 
 static enum preload_way way_for(const struct listed *item, int fd, const struct stat64 *status)
 {
     if (!item->here)
         return PRELOAD_KNOWN;
-    if (inherited < INHERITED && status->st_size <= INHERITED_BYTES &&
-        everyone_may_read(fd, status))
+    if (inherited < INHERITED && status->st_size <= INHERITED_BYTES && is_public(fd, status))
         return PRELOAD_INHERITED;
     return PRELOAD_MAPPED;
 }

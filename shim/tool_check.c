@@ -1,5 +1,6 @@
 #include "allowance.h"
 #include "config.h"
+#include "everyone.h"
 #include "tool.h"
 
 #include <argp.h>
@@ -43,26 +44,13 @@ struct sum {
 
 /* ---- one file ---- */
 
-static bool everyone_may(const char *path, mode_t mode)
-{
-    struct stat status;
-
-    return stat(path, &status) == 0 && (status.st_mode & mode) == mode;
-}
-
-/* Whether any user can open the file, by its mode and those of the directories that lead to it. */
-static bool everyone_may_read(const char *path)
+static bool is_public(const char *path, mode_t mode)
 {
     char *real = realpath(path, NULL);
-    bool may = real != NULL && everyone_may(real, S_IRUSR | S_IRGRP | S_IROTH);
+    bool public = real != NULL && everyone_may_read(real, mode);
 
-    for (char *slash = may ? strrchr(real, '/') : NULL; slash != NULL && slash > real;
-         slash = strrchr(real, '/')) {
-        *slash = '\0';
-        may = may && everyone_may(real, S_IXOTH);
-    }
     free(real);
-    return may;
+    return public;
 }
 
 /* @return why the library could not list it; NULL: it can */
@@ -91,7 +79,7 @@ static void check_file(const char *path, struct sum *sum)
     sum->bytes += (uint64_t)status.st_size;
     (void)printf("%10s %10s  %-8s  %s\n", tool_size((uint64_t)status.st_size).text,
                  tool_resident(path, &resident) ? tool_size(resident).text : "?",
-                 everyone_may_read(path) ? "by all" : "by some", path);
+                 is_public(path, status.st_mode) ? "by all" : "by some", path);
 }
 
 static void check_pattern(const char *pattern, struct sum *sum)

@@ -19,6 +19,10 @@ passes() {
     passes descriptor
 }
 
+@test "unit: what everybody may read" {
+    passes everyone
+}
+
 @test "unit: copying from memory that may fault" {
     passes guard
 }
