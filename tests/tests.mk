@@ -5,4 +5,5 @@ test-programs: build/faultfs
 build/faultfs: tests/faultfs.c Makefile
 	@mkdir -p $(@D)
 	@echo '  CC    $@'
-	@$(CC) -std=gnu11 -D_GNU_SOURCE $(WARNINGS) $(CFLAGS) -o $@ $< $$(pkg-config --cflags --libs fuse3)
+	@$(CC) -std=gnu11 -D_GNU_SOURCE $(WARNINGS) $(CFLAGS) -o $@ $< \
+	    $$(pkg-config --cflags --libs fuse3 | sed 's/-I/-isystem /g')
