@@ -14,12 +14,13 @@ teardown() {
 }
 
 @test "no difference between the library and the kernel" {
-    run "$differential" --seeds 1-16 --steps 3000 --jobs 2 "$project/build/libxfermmap.so"
+    run "$differential" --seeds 1-16 --steps 3000 --jobs 2 --scarce "$project/build/scarce.so" \
+        "$project/build/libxfermmap.so"
     echo "$output"
     [[ $status -eq 0 ]]
     # the comparison is worth something only if the library had to do with it
-    [[ $output =~ ([0-9]+)' MiB read from memory'.*' '([0-9]+)' mapped, '([0-9]+)' listed' ]]
-    [[ ${BASH_REMATCH[1]} -gt 10 && ${BASH_REMATCH[2]} -gt 100 && ${BASH_REMATCH[3]} -gt 10 ]]
+    [[ $output =~ ([0-9]+)' MiB read from memory'.*' '([0-9]+)' mapped, '([0-9]+)' listed; '([0-9]+)' mappings refused' ]]
+    [[ ${BASH_REMATCH[1]} -gt 10 && ${BASH_REMATCH[2]} -gt 100 && ${BASH_REMATCH[3]} -gt 0 && ${BASH_REMATCH[4]} -gt 10 ]]
 }
 
 # finds FILE SCRIPT: a difference is found in a library whose shim/FILE is changed by a sed SCRIPT.

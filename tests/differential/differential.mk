@@ -5,15 +5,22 @@ SECONDS ?= 60
 SEEDS ?= 1-1000000
 STEPS ?= 10000
 
-test-programs: build/differential
+test-programs: build/differential build/scarce.so
 
-build/differential: $(wildcard tests/differential/*.[ch]) shim/status.h Makefile
+differential_sources = $(filter-out %/scarce.c,$(wildcard tests/differential/*.c))
+
+build/differential: $(differential_sources) $(wildcard tests/differential/*.h) shim/status.h Makefile
 	@mkdir -p $(@D)
 	@echo '  CC    $@'
 	@$(CC) -std=gnu11 -D_GNU_SOURCE $(WARNINGS) $(CFLAGS) -Ishim -o $@ $(filter %.c,$^)
 
-fuzz: all build/differential
+build/scarce.so: tests/differential/scarce.c Makefile
+	@mkdir -p $(@D)
+	@echo '  CC    $@'
+	@$(CC) -std=gnu11 -D_GNU_SOURCE $(WARNINGS) $(CFLAGS) -fPIC -shared -o $@ $<
+
+fuzz: all build/differential build/scarce.so
 	build/differential --seconds $(SECONDS) --seeds $(SEEDS) --steps $(STEPS) --jobs $$(nproc) \
-	    build/libxfermmap.so
+	    --scarce build/scarce.so build/libxfermmap.so
 
 .PHONY: fuzz

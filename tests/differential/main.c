@@ -34,12 +34,13 @@ static struct {
     unsigned jobs, enough;
     bool as_is;
     const char *only, *library, *worker; /* worker: the directory to run one sequence in */
+    const char *scarce;                  /* what stands behind the library in some */
 } asked = {.first = 1, .last = 20, .steps = 10000, .jobs = 1, .enough = 3};
 
 /* Of all jobs together. */
 static struct totals {
     atomic_uint seeds, differences;
-    _Atomic uint64_t steps, from_memory, by_kernel, listed, mapped;
+    _Atomic uint64_t steps, from_memory, by_kernel, listed, mapped, refused;
 } * totals;
 
 enum { MOST_SHOWN = 30 /* steps */ };
@@ -175,10 +176,13 @@ static void exec_worker(const char *directory, uint64_t seed, const char *only)
         arguments[4] = (char *)"--only";
         arguments[5] = (char *)(uintptr_t)only;
     }
-    char path[PATH_MAX];
+    char path[PATH_MAX], preload[2 * PATH_MAX];
     (void)snprintf(path, sizeof path, "%s/directives", directory);
+    bool scarce = asked.scarce != NULL && run_is_scarce(seed);
+    (void)snprintf(preload, sizeof preload, "%s%s%s", asked.library, scarce ? ":" : "",
+                   scarce ? asked.scarce : "");
     (void)setrlimit(RLIMIT_CORE, &no_core);
-    if (setenv("LD_PRELOAD", asked.library, 1) != 0 || setenv("XFERMMAP_PROCESS", "*", 1) != 0 ||
+    if (setenv("LD_PRELOAD", preload, 1) != 0 || setenv("XFERMMAP_PROCESS", "*", 1) != 0 ||
         setenv("XFERMMAP_CONF", path, 1) != 0)
         give_up("setenv");
     (void)execv("/proc/self/exe", arguments);
@@ -199,6 +203,7 @@ static void add_counters(const char *directory)
     atomic_fetch_add(&totals->by_kernel, values[STATUS_BYTES_KERNEL]);
     atomic_fetch_add(&totals->listed, values[STATUS_LISTED]);
     atomic_fetch_add(&totals->mapped, values[STATUS_MAPPED]);
+    atomic_fetch_add(&totals->refused, values[STATUS_REFUSED]);
 }
 
 /* What came of a sequence. */
@@ -352,9 +357,10 @@ static int run_jobs(void)
     double took = now() - start;
     printf("%u seeds, %" PRIu64 " steps, %u differences; %.1f s, %.0f steps/s\n", totals->seeds,
            totals->steps, totals->differences, took, (double)totals->steps / took);
-    printf("%" PRIu64 " MiB read from memory, %" PRIu64
-           " MiB by the kernel; opened to be served: %" PRIu64 " mapped, %" PRIu64 " listed\n",
-           totals->from_memory >> 20, totals->by_kernel >> 20, totals->mapped, totals->listed);
+    printf("%" PRIu64 " MiB read from memory, %" PRIu64 " MiB by the kernel; opened to be served: "
+           "%" PRIu64 " mapped, %" PRIu64 " listed; %" PRIu64 " mappings refused\n",
+           totals->from_memory >> 20, totals->by_kernel >> 20, totals->mapped, totals->listed,
+           totals->refused);
     if (worst == 0 && totals->differences > 0)
         worst = 1;
     return worst;
@@ -397,6 +403,11 @@ static error_t take_option(int key, char *argument, struct argp_state *state)
     case 'a':
         asked.as_is = true;
         return 0;
+    case 'c':
+        asked.scarce = realpath(argument, NULL);
+        if (asked.scarce == NULL)
+            argp_failure(state, 2, errno, "%s", argument);
+        return 0;
     case 'o':
         asked.only = argument;
         return 0;
@@ -428,6 +439,8 @@ int main(int count, char **arguments)
         {"jobs", 'j', "N", 0, "how many at a time (1)", 0},
         {"enough", 'e', "N", 0, "stop after so many that differ (3)", 0},
         {"as-is", 'a', NULL, 0, "do not shrink what differs", 0},
+        {"scarce", 'c', "LIBRARY", 0, "have this one refuse mappings and locks, in every other run",
+         0},
         {"only", 'o', "LIST", 0, "these steps of the sequence alone", 0},
         {"worker", 'w', "DIRECTORY", OPTION_HIDDEN, NULL, 0},
         {NULL, 0, NULL, 0, NULL, 0},

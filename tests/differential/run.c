@@ -218,6 +218,11 @@ enum role run_role(uint64_t seed)
     return (enum role)(seed % ROLES);
 }
 
+bool run_is_scarce(uint64_t seed)
+{
+    return seed / ROLES / 2 % 2 == 1;
+}
+
 int run_steps(const struct step *steps, size_t count, uint64_t seed, struct record *shared)
 {
     record = shared;

@@ -8,6 +8,7 @@
 #include "step.h"
 
 #include <stdatomic.h>
+#include <stdbool.h>
 
 /* What the process that runs a sequence leaves behind, in a mapping of the file "record". */
 struct record {
@@ -23,6 +24,9 @@ struct record {
 enum role { ORDINARY, WITH_LISTED_FILES, SERVER, SERVER_SESSION, ROLES };
 
 enum role run_role(uint64_t seed);
+
+/* Whether mappings and locks are to be scarce. */
+bool run_is_scarce(uint64_t seed);
 
 /*
  * Run the steps in the working directory.
