@@ -23,6 +23,8 @@ extern int __open64_2(const char *path, int flags);
 extern int __openat_2(int directory, const char *path, int flags);
 extern int __openat64_2(int directory, const char *path, int flags);
 
+enum { MOST_SENT = 3 << 20 /* bytes; what may come in several pieces */ };
+
 typedef int64_t call_function(enum side side, const struct step *step);
 
 /* ---- opening ---- */
@@ -390,7 +392,7 @@ static int64_t call_sendfile(enum side side, const struct step *step)
     int in = twin_number(side, step->slot), out = target_of(side, step);
     off64_t offset = step->offset;
     off64_t *told = step->variant >= 128 ? &offset : NULL;
-    size_t count = step->count < 100000 ? step->count : 100000;
+    size_t count = step->count < MOST_SENT ? step->count : MOST_SENT;
 
     if (step->buffer > READ_ONLY)
         told = twin_buffer(side, step);
