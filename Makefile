@@ -36,7 +36,8 @@ library_objects = $(filter-out $(tool_objects),$(objects))
 # what the tool uses of the library: not what stands before libc, nor what starts by itself
 rooms = $(filter-out build/interpose.o build/server.o,$(library_objects))
 c_files = $(wildcard shim/*.[ch] tests/*.c tests/unit/*.[ch] tests/differential/*.[ch] tests/fuzz/*.c)
-scripts = tests/setup tests/run bench/demo .ci/run $(wildcard tests/*.bash tests/*.bats)
+scripts = tests/setup tests/run bench/demo bench/login bench/pressure bench/start .ci/run \
+    $(wildcard bench/*.bash tests/*.bash tests/*.bats)
 
 all: build/libxfermmap.so build/xfermmap
 

@@ -1,0 +1,67 @@
+# What the measurements of listed files stand on: a disk made slow, cold files, medians. To be sourced.
+
+source "${BASH_SOURCE[0]%/*}/../tests/observe.bash"
+
+groups=() # the control groups that we made, and left again
+
+not_measured() {
+    echo "Not measured: $1." >&2
+    exit 0
+}
+
+# Make a group of a controller, version 1. What is set in it holds for what is started between group_enter and group_leave.
+group_create() {
+    local root=/sys/fs/cgroup/$1
+    [[ $EUID -eq 0 && -w $root/cgroup.procs ]] || not_measured "this takes root, and the control group $root (version 1)"
+    group=$root/xfermmap.$$
+    mkdir "$group"
+    groups+=("$group")
+}
+
+group_enter() {
+    local group
+    for group in "${groups[@]}"; do
+        echo $$ >"$group/cgroup.procs"
+    done
+}
+
+group_leave() {
+    local group controller
+    for group in "${groups[@]}"; do
+        controller=$(basename "$(dirname "$group")")
+        echo $$ >"/sys/fs/cgroup/$controller/cgroup.procs"
+    done
+}
+
+groups_remove() {
+    [[ ${#groups[@]} -gt 0 ]] || return 0
+    group_leave
+    server_await rmdir "${groups[@]}" 2>/dev/null
+}
+
+# Have the device of a file read no more than so many bytes a second for the group.
+throttle_reads() {
+    local device
+    device=$(stat -c '%Hd:%Ld' "$1")
+    [[ -e /sys/dev/block/$device ]] || not_measured "$1 is on no block device; set TMPDIR"
+    # a partition's whole disk
+    [[ ! -e /sys/dev/block/$device/partition ]] || device=$(<"$(realpath "/sys/dev/block/$device")/../dev")
+    group_create blkio
+    echo "$device $2" >"$group/blkio.throttle.read_bps_device"
+}
+
+# Have the kernel drop these files from its page cache; they are on the disk as they are.
+forget_pages() {
+    local file left=0
+    for file; do
+        dd of="$file" oflag=nocache conv=notrunc,fdatasync count=0 status=none
+        left=$((left + $(fincore --bytes --noheadings --output RES "$file")))
+    done
+    [[ $left -lt 1000000 ]] || { echo "$left bytes can't be dropped from memory" >&2; return 1; }
+}
+
+# Of milliseconds in one argument: "median (least to most)".
+summary() {
+    tr ' ' '\n' <<<"${1# }" | sort -n | awk '{ v[NR] = $1 }
+        END { printf "%.1f ms (%.1f to %.1f)", (v[int((NR + 1) / 2)] + v[int(NR / 2) + 1]) / 2, v[1], v[NR] }'
+}
