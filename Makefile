@@ -58,7 +58,12 @@ build/directories: FORCE
 build/%.o: shim/%.c Makefile build/directories
 	@mkdir -p $(@D)
 	@echo '  CC    $@'
-	@$(CC) $(BASE) $(WARNINGS) $(HARDENING) $(CFLAGS) $(CPPFLAGS) -MMD -MP -c -o $@ $<
+	@$(CC) $(BASE) $(WARNINGS) $(HARDENING) $(CFLAGS) $(CPPFLAGS) $(off_t) -MMD -MP -c -o $@ $<
+
+# With 32 bits there are two of each name, open() and open64(): the library has both, and so must not
+# be compiled for either, whatever distributions add.
+$(library_objects): off_t = -U_FILE_OFFSET_BITS -U_TIME_BITS
+$(tool_objects): off_t = -D_FILE_OFFSET_BITS=64
 
 -include $(objects:.o=.d)
 include docs/install.mk

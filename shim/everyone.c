@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <limits.h>
 #include <linux/magic.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -22,8 +23,8 @@ static bool goes_by_mode(const char *path)
 
     if (statfs(path, &system) == -1)
         return false;
-    switch (system.f_type) {
-    case EXT4_SUPER_MAGIC: /* 2 and 3, too */
+    switch ((uint32_t)system.f_type) { /* signed, and of 32 or 64 bits */
+    case EXT4_SUPER_MAGIC:             /* 2 and 3, too */
     case XFS_SUPER_MAGIC:
     case BTRFS_SUPER_MAGIC:
     case F2FS_SUPER_MAGIC:

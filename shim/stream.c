@@ -104,7 +104,7 @@ static bool is_unlike_its_mapping(int fd, const struct stat64 *status)
 
     if (fstatfs(fd, &system) == -1)
         return true;
-    switch (system.f_type) {
+    switch ((uint32_t)system.f_type) { /* signed, and of 32 or 64 bits */
     case PROC_SUPER_MAGIC:
     case SYSFS_MAGIC:
     case DEBUGFS_MAGIC:

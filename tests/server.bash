@@ -68,7 +68,9 @@ server_configuration() {
         PidFile $server/pid
         ScoreboardFile $server/scoreboard
         ControlsEngine off
-        DelayTable none
+        <IfModule mod_delay.c>
+            DelayTable none
+        </IfModule>
 
         TLSEngine on
         TLSECCertificateFile $server/certificate.pem
