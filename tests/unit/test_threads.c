@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -118,6 +119,16 @@ static ssize_t read_served(int fd, void *buffer, size_t count)
     return stream_read(fd, &part, 1, STREAM_OFFSET, &result)
                ? result
                : (ssize_t)syscall(SYS_read, fd, buffer, count);
+}
+
+static ssize_t pread_served(int fd, void *buffer, size_t count, off64_t offset)
+{
+    struct iovec part = {buffer, count};
+    ssize_t result;
+
+    return stream_read(fd, &part, 1, offset, &result)
+               ? result
+               : (ssize_t)syscall(SYS_pread64, fd, buffer, count, offset);
 }
 
 /* ---- each thread its own descriptors, whose numbers the others use next ---- */
@@ -279,6 +290,46 @@ static void one_offset_for_all(void **state)
         assert_int_equal(atomic_load(&seen[i]), 1);
 }
 
+/* ---- cancellation ---- */
+
+static void *read_for_ever(void *unused)
+{
+    uint64_t words[100];
+    off64_t start;
+
+    (void)unused;
+    for (;;) {
+        while (read_served(shared, words, sizeof words) > 0)
+            continue;
+        holds(stream_seek(shared, 0, SEEK_SET, &start));
+    }
+    return NULL;
+}
+
+/* As read(2) is a cancellation point; and what the thread used is there for others. */
+static void a_reader_is_cancelled(void **state)
+{
+    uint64_t words[100], before = status_get(STATUS_BYTES);
+    pthread_t reader;
+    void *result = NULL;
+
+    (void)state;
+    stream_policy(true, 0);
+    guard_start();
+    shared = open_served(0);
+    assert_int_equal(pthread_create(&reader, NULL, read_for_ever, NULL), 0);
+    while (status_get(STATUS_BYTES) < before + 10 * WORDS)
+        (void)sched_yield();
+    assert_int_equal(pthread_cancel(reader), 0);
+    assert_int_equal(pthread_join(reader, &result), 0);
+    assert_ptr_equal(result, PTHREAD_CANCELED);
+    before = status_get(STATUS_BYTES);
+    assert_int_equal(pread_served(shared, words, sizeof words, 0), sizeof words);
+    assert_int_equal(words[0], word(0, 0));
+    assert_int_equal(status_get(STATUS_BYTES), before + sizeof words);
+    close_served(shared);
+}
+
 /* ---- descriptors that are closed and opened under the readers ---- */
 
 enum { CHURNED = 500 /* the number */, CHURNS = 3000 };
@@ -330,11 +381,9 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_teardown(name, finish)
     static const struct CMUnitTest tests[] = {
-        TEST(many_open_read_and_close),
-        TEST(files_are_listed_meanwhile),
-        TEST(files_are_kept_meanwhile),
-        TEST(one_offset_for_all),
-        TEST(a_number_changes_hands_under_readers),
+        TEST(many_open_read_and_close), TEST(files_are_listed_meanwhile),
+        TEST(files_are_kept_meanwhile), TEST(one_offset_for_all),
+        TEST(a_reader_is_cancelled),    TEST(a_number_changes_hands_under_readers),
     };
 
     return cmocka_run_group_tests(tests, enter, unit_leave);
