@@ -8,6 +8,7 @@
 
 #include "guard.h"
 #include "libc.h"
+#include "readsize.h"
 #include "resident.h"
 #include "rights.h"
 #include "server.h"
@@ -587,6 +588,18 @@ EXPORT int seteuid(uid_t user)
 EXPORT int setegid(gid_t group)
 {
     return resident_is_only_company() ? rights_set_group(group) : libc_next(setegid)(group);
+}
+
+/* ---- sockets ---- */
+
+EXPORT int getsockopt(int fd, int level, int option, void *restrict value,
+                      socklen_t *restrict length)
+{
+    int result = libc_next(getsockopt)(fd, level, option, value, length);
+
+    if (result == 0)
+        readsize_told(fd, level, option, value, length);
+    return result;
 }
 
 /* ---- signals ---- */

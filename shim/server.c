@@ -6,6 +6,7 @@
 #include "libc.h"
 #include "log.h"
 #include "preload.h"
+#include "readsize.h"
 #include "resident.h"
 #include "signals.h"
 #include "status.h"
@@ -153,6 +154,8 @@ static bool put_in_force(void)
     if (role == SESSION)
         resident_know(&in_force.files);
     stream_policy(role == SESSION ? engine_for(STDIN_FILENO) : in_force.engine, in_force.min_size);
+    if (role != SESSION)
+        readsize_policy(config_engine_anywhere(&in_force) ? in_force.read_size : 0);
     return true;
 }
 
@@ -241,6 +244,7 @@ static void in_child(void)
         bool engine = engine_for(accepted);
         role = SESSION;
         stream_policy(engine, in_force.min_size);
+        readsize_policy(0);
         if (!engine)
             preload_unload();
     }

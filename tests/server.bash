@@ -116,7 +116,7 @@ server_launch() {
     fi
     if [[ ${2:-} == traced ]]; then
         local tracer=(strace -f --seccomp-bpf -y -s 0 -o "$server/trace"
-            -e 'trace=/^(p?readv?(64|2)?|sendfile(64)?|mmap2?|prctl)$')
+            -e 'trace=/^(p?readv?(64|2)?|sendfile(64)?|mmap2?|fadvise64|[gs]etsockopt|prctl)$')
         # By prctl the server hides its descriptors, and so their paths, from tracers that are not root.
         [[ $EUID -eq 0 ]] || tracer+=(-e inject=prctl:retval=0)
         command=("${tracer[@]}" "${command[@]}")

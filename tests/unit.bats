@@ -43,6 +43,10 @@ passes() {
     passes preload
 }
 
+@test "unit: the transfer buffer's size" {
+    passes readsize
+}
+
 @test "unit: keeping files in memory" {
     passes resident
 }

@@ -3,7 +3,7 @@
 unit_sanitizers = -fsanitize=address,undefined -fno-sanitize-recover=all
 unit_flags = $(BASE) $(WARNINGS) $(CFLAGS) $(CPPFLAGS) -iquote shim -fno-omit-frame-pointer -O1 -g -MMD -MP
 
-unit_rooms = allowance config config_server descriptor everyone guard keep notice preload resident rights signals status stream
+unit_rooms = allowance config config_server descriptor everyone guard keep notice preload readsize resident rights signals status stream
 # without the wrappers, which would stand before the tests' own calls, and whatever starts by itself
 unit_shim = $(filter-out interpose server xfermmap tool_%,$(notdir $(basename $(wildcard shim/*.c))))
 unit_objects = $(unit_shim:%=build/unit/%.o) build/unit/unit.o
