@@ -6,6 +6,7 @@
 /* The fortified headers define some of these functions themselves. */
 #undef _FORTIFY_SOURCE
 
+#include "descriptor.h"
 #include "guard.h"
 #include "libc.h"
 #include "readsize.h"
@@ -103,14 +104,14 @@ static bool served(int fd, void *buffer, size_t count, ssize_t *result)
 {
     struct iovec part = {buffer, count};
 
-    return stream_read(fd, &part, 1, STREAM_OFFSET, result);
+    return descriptor_served(fd) && stream_read(fd, &part, 1, STREAM_OFFSET, result);
 }
 
 static bool served_at(int fd, void *buffer, size_t count, off64_t offset, ssize_t *result)
 {
     struct iovec part = {buffer, count};
 
-    return offset >= 0 && stream_read(fd, &part, 1, offset, result);
+    return descriptor_served(fd) && offset >= 0 && stream_read(fd, &part, 1, offset, result);
 }
 
 EXPORT ssize_t read(int fd, void *buffer, size_t count)
@@ -362,6 +363,9 @@ EXPORT int lockf64(int fd, int command, off64_t length)
 
 EXPORT ssize_t sendfile(int out, int in, off_t *offset, size_t count)
 {
+    if (sizeof *offset == sizeof(off64_t))
+        return stream_send(out, in, (off64_t *)offset, count);
+    /* a 32-bit off_t: no read-ahead */
     if (offset == NULL)
         stream_let_go(in);
     return libc_next(sendfile)(out, in, offset, count);
@@ -369,9 +373,7 @@ EXPORT ssize_t sendfile(int out, int in, off_t *offset, size_t count)
 
 EXPORT ssize_t sendfile64(int out, int in, off64_t *offset, size_t count)
 {
-    if (offset == NULL)
-        stream_let_go(in);
-    return libc_next(sendfile64)(out, in, offset, count);
+    return stream_send(out, in, offset, count);
 }
 
 EXPORT ssize_t copy_file_range(int in, off64_t *in_offset, int out, off64_t *out_offset,

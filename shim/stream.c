@@ -7,6 +7,7 @@
 #include "mapping.h"
 #include "notice.h"
 #include "preload.h"
+#include "readahead.h"
 #include "status.h"
 
 #include <errno.h>
@@ -14,8 +15,10 @@
 #include <limits.h>
 #include <linux/magic.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/sendfile.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -50,7 +53,7 @@ struct stream {
     struct preload *listed; /* the whole file in memory, or NULL */
     struct mapping window;
     off64_t size; /* of the file, as last seen, bytes */
-    off64_t next; /* where a sequential reader reads next, bytes */
+    struct readahead reader;
 
     _Atomic uint64_t bytes, bytes_kernel; /* served so far, from memory and by the kernel */
 };
@@ -72,12 +75,23 @@ enum outcome {
 
 static struct stream streams[STREAM_LIMIT];
 static atomic_bool serving;
+static atomic_bool map_files = true;
 static _Atomic off64_t min_size;
 
 void stream_policy(bool serve, off64_t size)
 {
     atomic_store(&min_size, size);
     atomic_store(&serving, serve);
+}
+
+void stream_map(bool maps)
+{
+    atomic_store(&map_files, maps);
+}
+
+static bool maps(void)
+{
+    return atomic_load_explicit(&map_files, memory_order_relaxed);
 }
 
 /* ---- beginning and end ---- */
@@ -135,7 +149,7 @@ static void begin(int fd, const struct stat64 *status, struct preload *listed)
     stream->kernel_offset = 0;
     stream->listed = listed;
     stream->size = status->st_size;
-    stream->next = 0;
+    stream->reader = (struct readahead){.next = 0};
     atomic_store(&stream->bytes, 0);
     atomic_store(&stream->bytes_kernel, 0);
     atomic_store(&stream->offset, 0);
@@ -180,9 +194,11 @@ void stream_opened(int fd, const char *path, int flags)
         struct preload *listed = preload_find(&status);
         if (listed == NULL)
             notice_send(path);
-        bool small = listed == NULL && status.st_size < atomic_load(&min_size);
+        bool small = (listed == NULL || !maps()) && status.st_size < atomic_load(&min_size);
         if (small) {
-            status_add(STATUS_SMALL, 1);
+            status_add(listed == NULL ? STATUS_SMALL : STATUS_LISTED, 1);
+            preload_count(listed, 0, 0);
+            preload_release(listed);
         } else if (!is_unlike_its_mapping(fd, &status)) {
             begin(fd, &status, listed);
         } else {
@@ -357,13 +373,12 @@ static const char *place(const struct stream *stream, off64_t offset, size_t *av
 }
 
 /* Whether mapping pays: for one who reads on where the last read ended, not for one who jumps. */
-static bool worth_mapping(struct stream *stream, off64_t offset, ssize_t length)
+static bool worth_mapping(struct stream *stream, int fd, off64_t offset, size_t length)
 {
     size_t available;
-    bool sequential = offset == stream->next;
+    bool reads_on = readahead_follow(&stream->reader, fd, offset, length, stream->size);
 
-    stream->next = offset + length;
-    return sequential || place(stream, offset, &available) != NULL;
+    return maps() && (reads_on || place(stream, offset, &available) != NULL);
 }
 
 /* Move the window so that it starts at `offset`'s page. */
@@ -508,7 +523,7 @@ static void read_by_kernel(struct stream *stream, int slot, const struct request
 static enum outcome answer(struct stream *stream, int slot, const struct request *request,
                            off64_t at, bool exclusive, ssize_t *result)
 {
-    bool moves = at == STREAM_OFFSET, mapped;
+    bool moves = at == STREAM_OFFSET;
     off64_t offset;
     ssize_t length;
 
@@ -518,14 +533,15 @@ static enum outcome answer(struct stream *stream, int slot, const struct request
         if (stands == LET_GO || offset > INT64_MAX - (off64_t)request->length)
             return NO_ANSWER;
         length = (ssize_t)request->length;
-        if (exclusive && length > 0)
+        if (exclusive && length > 0 && maps())
             length = readable(stream, slot, request, offset);
         if (length < 0)
             return NO_ANSWER;
-        mapped = exclusive && request->length > 0 && worth_mapping(stream, offset, length);
         /* Moved before the copy: a handler that interrupts it and reads, too, gets what follows. */
     } while (moves && !advance(stream, offset, offset + length));
 
+    bool mapped = exclusive && request->length > 0 &&
+                  worth_mapping(stream, request->fd, offset, (size_t)length);
     *result = length;
     if (mapped && (length == 0 || copy_request(stream, slot, request, offset, (size_t)length))) {
         count_bytes(&stream->bytes, STATUS_BYTES, length);
@@ -579,4 +595,74 @@ bool stream_read(int fd, const struct iovec *parts, int count, off64_t offset, s
         stream_let_go(fd);
     descriptor_unpin(slot);
     return outcome != NO_ANSWER;
+}
+
+/* ---- sending ---- */
+
+/* The server sends a file in one call, in which the kernel would be alone for as long as it takes.
+ */
+#define LARGE_SEND ((size_t)1 << 20)
+
+/* Ask ahead of the next send. @return how much to send before the next time, bytes */
+static size_t ask_ahead(int fd, const off64_t *offset, size_t left)
+{
+    int slot = descriptor_pin(fd);
+    size_t step = left;
+    off64_t from;
+
+    if (slot == NO_SLOT)
+        return left;
+    struct stream *stream = &streams[slot];
+    if (guard_ready() && guard_copy(&from, offset, sizeof from) && from >= 0 &&
+        from < stream->size && !atomic_flag_test_and_set(&stream->busy)) {
+        size_t stride = readahead_stride(&stream->reader);
+        step = stride < left ? stride : left;
+        (void)readahead_follow(&stream->reader, fd, from, step, stream->size);
+        atomic_flag_clear(&stream->busy);
+    }
+    descriptor_unpin(slot);
+    return step;
+}
+
+/* The same between two sends, where a signal has to end the call as it would have in the kernel.
+ * @return 0: one has come */
+static size_t ask_ahead_between(int fd, const off64_t *offset, size_t left)
+{
+    sigset_t all, former, came;
+
+    sigfillset(&all);
+    sigdelset(&all, SIGBUS);
+    sigdelset(&all, SIGSEGV);
+    (void)libc_next(pthread_sigmask)(SIG_BLOCK, &all, &former);
+    size_t step = ask_ahead(fd, offset, left);
+    (void)sigpending(&came);
+    for (int number = 1; number < NSIG; number++) {
+        if (sigismember(&came, number) == 1 && sigismember(&former, number) == 0)
+            step = 0;
+    }
+    (void)libc_next(pthread_sigmask)(SIG_SETMASK, &former, NULL);
+    return step;
+}
+
+ssize_t stream_send(int out, int in, off64_t *offset, size_t count)
+{
+    if (offset == NULL)
+        stream_let_go(in);
+    if (!descriptor_served(in) || !readahead_wanted() || count < LARGE_SEND)
+        return libc_next(sendfile64)(out, in, offset, count);
+
+    int saved = errno;
+    size_t sent = 0, step = ask_ahead(in, offset, count);
+    do {
+        errno = saved;
+        ssize_t result = libc_next(sendfile64)(out, in, offset, step);
+        if (result == -1 && sent == 0)
+            return -1;
+        sent += result > 0 ? (size_t)result : 0;
+        if (result < (ssize_t)step || sent == count)
+            break;
+        step = ask_ahead_between(in, offset, count - sent);
+    } while (step > 0);
+    errno = saved;
+    return (ssize_t)sent;
 }

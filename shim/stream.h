@@ -25,6 +25,9 @@
  */
 void stream_policy(bool serve, off64_t min_size);
 
+/* Say whether files are mapped to be served, as they are at first, or only read by the kernel. */
+void stream_map(bool maps);
+
 /*
  * open(2) has given `fd`: serve it if it is a regular file that the policy wants served.
  * @param path  what it was opened as
@@ -38,6 +41,12 @@ void stream_opened(int fd, const char *path, int flags);
  * @return false: it is the kernel's to answer, whose offset is right
  */
 bool stream_read(int fd, const struct iovec *parts, int count, off64_t offset, ssize_t *result);
+
+/*
+ * sendfile(2), for which the disk is asked ahead as for reads. With `offset` NULL the kernel's
+ * offset is put right before, for good.
+ */
+ssize_t stream_send(int out, int in, off64_t *offset, size_t count);
 
 /* lseek(2). @return false: it is the kernel's to answer */
 bool stream_seek(int fd, off64_t offset, int whence, off64_t *result);

@@ -171,7 +171,7 @@ SCRIPT
     echo -n x >"$server/files/1"
     ftp_get 0 | is_file 0
     ftp_get 1 | is_file 1
-    [ "$(kernel_calls 'p?read.*' 1)" -gt 0 ]
+    [ "$(kernel_calls 'p?readv?(64)?' 1)" -gt 0 ]
     [ "$(kernel_calls 'mmap2?' 1)" -eq 0 ]
     [ "$(kernel_calls 'mmap2?' 0)" -eq 0 ]
 }

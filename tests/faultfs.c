@@ -1,11 +1,12 @@
 /*
- * A file system with one file, whose disk is broken in one place:
+ * A file system with one file, whose disk is slow, and broken in one place:
  *
- *     faultfs SOURCE OFFSET LENGTH MOUNTPOINT [-o OPTIONS]
+ *     faultfs SOURCE OFFSET LENGTH DELAY MOUNTPOINT [-o OPTIONS]
  *
  * MOUNTPOINT/broken is SOURCE, read-only, but for LENGTH bytes from OFFSET on: to read there is an
- * input/output error. As long as a file SOURCE.hold exists, no read is answered. Stays in the
- * foreground; SIGTERM unmounts.
+ * input/output error. Each request takes DELAY milliseconds, and several are served at a time; as
+ * long as a file SOURCE.hold exists, no read is answered. Stays in the foreground; SIGTERM
+ * unmounts.
  */
 #define FUSE_USE_VERSION 31
 
@@ -23,6 +24,7 @@ static const char path[] = "/broken";
 static int source;
 static off_t broken_from, broken_to;
 static char hold[PATH_MAX];
+static useconds_t delay; /* microseconds */
 
 static int get_attributes(const char *name, struct stat *status, struct fuse_file_info *info)
 {
@@ -50,6 +52,7 @@ static int read_at(const char *name, char *buffer, size_t size, off_t offset,
     (void)name, (void)info;
     while (access(hold, F_OK) == 0)
         (void)usleep(10000);
+    (void)usleep(delay);
     if (offset < broken_to && offset + (off_t)size > broken_from)
         return -EIO;
     ssize_t count = pread(source, buffer, size, offset);
@@ -64,8 +67,9 @@ int main(int count, char **arguments)
         .read = read_at,
     };
 
-    if (count < 5) {
-        (void)fprintf(stderr, "usage: faultfs SOURCE OFFSET LENGTH MOUNTPOINT [-o OPTIONS]\n");
+    if (count < 6) {
+        (void)fprintf(stderr,
+                      "usage: faultfs SOURCE OFFSET LENGTH DELAY MOUNTPOINT [-o OPTIONS]\n");
         return 2;
     }
     source = open(arguments[1], O_RDONLY);
@@ -76,7 +80,8 @@ int main(int count, char **arguments)
     (void)snprintf(hold, sizeof hold, "%s.hold", arguments[1]);
     broken_from = strtoll(arguments[2], NULL, 10);
     broken_to = broken_from + strtoll(arguments[3], NULL, 10);
-    arguments[2] = arguments[0];
-    arguments[3] = "-f";
-    return fuse_main(count - 2, arguments + 2, &operations, NULL);
+    delay = (useconds_t)(1000 * strtoul(arguments[4], NULL, 10));
+    arguments[3] = arguments[0];
+    arguments[4] = "-f";
+    return fuse_main(count - 3, arguments + 3, &operations, NULL);
 }

@@ -19,7 +19,7 @@ setup() {
 }
 
 teardown() {
-    broken_unmount
+    disk_unmount
     server_remove
 }
 
@@ -167,7 +167,7 @@ download_broken() {
         session_end
         [[ $way == plain ]] || served "$way"
         server_stop
-        broken_unmount
+        disk_unmount
     done
 }
 

@@ -5,7 +5,9 @@ source "${BASH_SOURCE[0]%/*}/server.bash"
 
 # Directives, each argument a line, with a log and a status file to look at.
 directives() {
-    printf '%s\n' "TransferMMapLog $server/preload.log" "TransferMMapStatusFile $server/status" "$@" \
+    local map_always='TransferMMapMinSize 4 MB' # see calibration.h
+    [[ $* != *TransferMMapMinSize* ]] || map_always=
+    printf '%s\n' "TransferMMapLog $server/preload.log" "TransferMMapStatusFile $server/status" "$map_always" "$@" \
         >"$server/preload.conf"
 }
 
@@ -57,6 +59,11 @@ needs_insight() {
     [[ $EUID -eq 0 ]] || skip 'only root can look into a server at work'
 }
 
+needs_fuse() {
+    [[ -x "$project/build/faultfs" ]] || { echo 'build/faultfs is missing: run make check' >&2; return 1; }
+    [[ -r /dev/fuse && -w /dev/fuse ]] || skip '/dev/fuse is missing, or not for this user'
+}
+
 # Have the directive file read again, and wait until the master has said what came of it, and has the files in memory.
 reload() {
     local verdicts
@@ -75,25 +82,10 @@ count_verdicts() {
     grep -scE 'is in force|is refused' "$server/preload.log" || true
 }
 
-# ---- a disk that fails, or is slow to answer: faultfs.c ----
-
 # The file $server/original is to be had as disk/broken, with an error in $2 bytes from $1 on.
 broken_mount() {
-    [[ -x "$project/build/faultfs" ]] || { echo 'build/faultfs is missing: run make check' >&2; return 1; }
-    [[ -r /dev/fuse && -w /dev/fuse ]] || skip '/dev/fuse is missing, or not for this user'
-    local options=()
-    [[ $EUID -ne 0 ]] || options=(-o allow_other) # the session is another user
-    mkdir -p "$server/files/disk"
-    "$project/build/faultfs" "$server/original" "$1" "$2" "$server/files/disk" "${options[@]}" 2>"$server/faultfs.log" 3>&- &
-    broken_disk=$!
-    server_await test -e "$server/files/disk/broken" || { cat "$server/faultfs.log" >&2; return 1; }
-}
-
-broken_unmount() {
-    [[ ${broken_disk:-} ]] || return 0
-    kill "$broken_disk" 2>/dev/null || true
-    wait "$broken_disk" || true
-    unset broken_disk
+    needs_fuse
+    disk_mount "$server/original" "$1" "$2" 0
 }
 
 # ---- one session, step by step ----

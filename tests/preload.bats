@@ -82,7 +82,7 @@ mapped_by() {
     server_stop
 
     served_from_memory small
-    [[ $(kernel_calls 'p?read.*' unlisted) -gt 0 ]]
+    [[ $(kernel_calls 'p?readv?(64)?' unlisted) -gt 0 ]]
     [[ $(listed_and_bytes) == '1 5000 0' ]]
 }
 
@@ -258,7 +258,7 @@ mapped_by() {
     done
     is_downloaded big
     server_stop
-    [[ $(kernel_calls 'p?read.*' big) -gt 0 ]]
+    [[ $(kernel_calls 'p?readv?(64)?' big) -gt 0 ]]
     [[ $(kernel_calls mmap big) -eq 0 ]]
     [[ ! -e $server/status ]]
 }

@@ -32,6 +32,7 @@ read_sizes() {
         ftp_get data | cmp "$server/files/data" -
         ftps_get data | cmp "$server/files/data" -
         server_stop
+        read_sizes
         [[ $(read_sizes) -eq $((size * 1024)) ]]
     done
 }

@@ -15,7 +15,7 @@ setup() {
 
 teardown() {
     [[ ! ${clients:-} ]] || kill "$clients" 2>/dev/null || true
-    broken_unmount
+    disk_unmount
     server_remove
 }
 

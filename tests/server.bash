@@ -27,7 +27,9 @@ server_create() {
     echo "$port" >"$server/ftp_port"
     echo "$((port + 1))" >"$server/sftp_port"
 
-    printf '%s\n' "TransferMMapLog $server/preload.log" 'TransferMMapEngine on' 'TransferMMapStatusFile none' \
+    # With a size, files are mapped wherever the tests run: see calibration.h.
+    printf '%s\n' "TransferMMapLog $server/preload.log" 'TransferMMapEngine on' 'TransferMMapMinSize 4 MB' \
+        'TransferMMapStatusFile none' \
         >"$server/preload.conf"
     make_credentials
     server_configuration "$@" >"$server/proftpd.conf"
@@ -200,6 +202,28 @@ lftp_get() {
         open $(ftp_url ''); cat $1"
 }
 
+# Have the file $1 served as disk/broken: from a disk that fails for $3 bytes from $2 on, and takes $4 ms for a request.
+disk_mount() {
+    local options=()
+    [[ $EUID -ne 0 ]] || options=(-o allow_other) # the session is another user
+    mkdir -p "$server/files/disk"
+    "$project/build/faultfs" "$@" "$server/files/disk" "${options[@]}" \
+        </dev/null >"$server/faultfs.log" 2>&1 3>&- &
+    echo $! >"$server/disk"
+    server_await test -e "$server/files/disk/broken" || { cat "$server/faultfs.log" >&2; return 1; }
+}
+
+disk_unmount() {
+    [[ -e ${server:-}/disk ]] || return 0
+    kill "$(<"$server/disk")" 2>/dev/null || true
+    server_await disk_is_gone
+    rm "$server/disk"
+}
+
+disk_is_gone() {
+    ! kill -0 "$(<"$server/disk")" 2>/dev/null
+}
+
 # How often the kernel was asked to CALL (a pattern) on the file NAME, by all processes of a traced server.
 kernel_calls() {
     grep -E "^[0-9]+ +$1\(" "$server/trace" | grep -cF "<$server/files/$2>" || true
@@ -208,7 +232,7 @@ kernel_calls() {
 # The kernel was asked to map the file NAME and not to read or send it, but for so many reads (none).
 served_from_memory() {
     local reads sends maps
-    reads=$(kernel_calls 'p?read.*' "$1")
+    reads=$(kernel_calls 'p?readv?(64)?' "$1")
     sends=$(kernel_calls 'sendfile.*' "$1")
     maps=$(kernel_calls 'mmap2?' "$1")
     echo "The kernel saw $reads reads, $sends sendfiles and $maps mappings of $1."

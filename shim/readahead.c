@@ -1,0 +1,106 @@
+#include "readahead.h"
+
+#include "libc.h"
+
+#include <fcntl.h>
+
+/* What is asked for at a time, and the least that a request is for, bytes. */
+#define CHUNK ((off64_t)1 << 20)
+#define PIECE ((off64_t)128 << 10)
+
+/* How much one look into the page cache decides for, bytes. */
+#define GROUP (8 * CHUNK)
+
+static off64_t ahead;
+
+void readahead_policy(off64_t bytes)
+{
+    ahead = bytes;
+}
+
+bool readahead_wanted(void)
+{
+    return ahead > 0;
+}
+
+static bool is_cached(int fd, off64_t offset)
+{
+    char byte;
+    struct iovec part = {&byte, sizeof byte};
+
+    /* Linux 4.14; a file system that can't tell (FUSE, NFS) is asked in any case. */
+    return libc_next(preadv64v2)(fd, &part, 1, offset, RWF_NOWAIT) == sizeof byte;
+}
+
+static bool is_warm(struct readahead *reader, int fd, off64_t start, off64_t end)
+{
+    off64_t group = start / GROUP + 1;
+
+    if (group != reader->group) {
+        reader->group = group;
+        reader->warm = is_cached(fd, end - 1);
+    }
+    return reader->warm;
+}
+
+/*
+ * One call reads no more than the device takes at once, or than its read-ahead, if that is more
+ * (mm/readahead.c, force_page_cache_ra()): 1 MiB or so for disks, for which few large requests are
+ * best; 128 KiB for FUSE and network file systems, for which many in flight are. So ask for the
+ * whole, then for its second half, then for the second halves of both, and so on: for each kind,
+ * the calls that come too late for it find their pages there.
+ */
+static void ask(int fd, off64_t start, off64_t length)
+{
+    (void)posix_fadvise64(fd, start, length, POSIX_FADV_WILLNEED);
+    for (off64_t piece = CHUNK / 2; piece >= PIECE; piece /= 2) {
+        for (off64_t at = piece; at < length; at += 2 * piece) {
+            off64_t rest = length - at;
+            (void)posix_fadvise64(fd, start + at, rest < piece ? rest : piece, POSIX_FADV_WILLNEED);
+        }
+    }
+}
+
+/* Where the chunk that an offset lies in ends, or the file. */
+static off64_t end_of_chunk(off64_t offset, off64_t size)
+{
+    off64_t end = (offset / CHUNK + 1) * CHUNK;
+
+    return end < size ? end : size;
+}
+
+static void ask_until(struct readahead *reader, int fd, off64_t until, off64_t size)
+{
+    while (reader->asked < size && end_of_chunk(reader->asked, size) <= until) {
+        off64_t end = end_of_chunk(reader->asked, size);
+        if (!is_warm(reader, fd, reader->asked, end))
+            ask(fd, reader->asked, end - reader->asked);
+        reader->asked = end;
+    }
+}
+
+bool readahead_follow(struct readahead *reader, int fd, off64_t offset, size_t length, off64_t size)
+{
+    bool reads_on = offset == reader->next;
+    off64_t end = offset + (off64_t)length;
+
+    if (!reads_on) {
+        reader->began = offset;
+        reader->asked = 0;
+        reader->group = 0;
+    }
+    reader->next = end;
+    off64_t so_far = offset - reader->began;
+    off64_t distance = so_far < ahead ? so_far : ahead;
+    if (distance < CHUNK)
+        return reads_on;
+    if (reader->asked < end)
+        reader->asked = end;
+    ask_until(reader, fd, end + distance < size ? end + distance : size, size);
+    return reads_on;
+}
+
+size_t readahead_stride(const struct readahead *reader)
+{
+    return (size_t)(reader->warm ? GROUP : CHUNK);
+}
