@@ -1,5 +1,7 @@
 # make          build/libxfermmap.so and build/xfermmap
 # make demo     a real download from the packaged server, with and without the library
+# make bench    what it costs and saves, in turns with the unpatched server: docs/benchmarks.md, an hour;
+#               make bench QUICK=1 is some of it, in minutes; SCENARIOS='plain ftps' are these alone
 # make check    all tests; make check TESTS=tests/preload.bats for some
 # make fuzz     random calls through the library and by the kernel, compared; SECONDS=60
 # make fuzz-config  the directive file under libFuzzer, SECONDS=60
@@ -9,7 +11,7 @@
 # make matrix   the package, the build and the tests in other Debian releases; takes long
 # make lint     clang-tidy, cppcheck, shellcheck; make format applies clang-format
 #
-# demo, check, lint and format install the Debian packages that they need, through sudo where you
+# demo, bench, check, lint and format install the Debian packages that they need, through sudo where you
 # are not root: tests/setup lists them. Nothing is installed by the rest.
 
 VERSION = 1.0
@@ -35,7 +37,7 @@ tool_objects = $(filter build/xfermmap.o build/tool_%,$(objects))
 library_objects = $(filter-out $(tool_objects),$(objects))
 # what the tool uses of the library: not what stands before libc, nor what starts by itself
 rooms = $(filter-out build/interpose.o build/server.o,$(library_objects))
-c_files = $(wildcard shim/*.[ch] tests/*.c tests/unit/*.[ch] tests/differential/*.[ch] tests/fuzz/*.c)
+c_files = $(wildcard shim/*.[ch] bench/*.c tests/*.c tests/unit/*.[ch] tests/differential/*.[ch] tests/fuzz/*.c)
 scripts = tests/setup tests/run bench/demo bench/login bench/pressure bench/start .ci/run \
     $(wildcard bench/*.bash tests/*.bash tests/*.bats)
 
@@ -75,6 +77,16 @@ demo:
 	@tests/setup build demo
 	@$(MAKE) --no-print-directory all
 	@bench/demo
+
+bench:
+	@tests/setup build bench
+	@$(MAKE) --no-print-directory all build/perread build/faultfs
+	@bench/measure.py $(if $(QUICK),--quick) $(SCENARIOS)
+	@bench/report.py
+
+build/perread: bench/perread.c Makefile
+	@echo '  CC    $@'
+	@$(CC) -std=gnu11 -D_GNU_SOURCE $(WARNINGS) $(CFLAGS) -o $@ $<
 
 check:
 	@tests/setup build check

@@ -15,7 +15,7 @@ static off64_t ahead;
 
 void readahead_policy(off64_t bytes)
 {
-    ahead = bytes;
+    ahead = bytes > 0 && bytes < CHUNK ? CHUNK : bytes;
 }
 
 bool readahead_wanted(void)

@@ -1,0 +1,94 @@
+#!/usr/bin/env python3
+"""Measure the packaged server with and without the library, in turns: make bench.
+
+    bench/measure.py [--runs N] [--quick] [SCENARIO ...]
+
+Results go to build/bench/results.tsv, from which bench/report.py makes docs/benchmarks.md.
+"""
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+
+from harness import PROJECT, Server, Unavailable
+from scenarios import everything, write_file
+
+OUTPUT = PROJECT / "build/bench"
+
+
+def measure_once(server, scenario, way):
+    server.start(way)
+    try:
+        scenario.before(server)
+        start = time.monotonic()
+        scenario.fetch(server)
+        wall = time.monotonic() - start
+        server.await_end_of_sessions()
+        return {"cpu": server.session_seconds(), "wall": wall}
+    finally:
+        server.stop()
+
+
+def measure(scenario, runs, record):
+    everywhere = os.sched_getaffinity(0)
+    if scenario.one_core:  # to wake each other across cores costs more than what is measured
+        os.sched_setaffinity(0, {max(everywhere)})
+    server = Server()
+    try:
+        scenario.prepare(server)
+        for run in range(runs + 1):  # the first warms up
+            for way in scenario.ways:
+                print(f"\r{scenario.name}: {run}/{runs} {way.name:40.40}", end="", file=sys.stderr, flush=True)
+                for figure, value in measure_once(server, scenario, way).items():
+                    if run > 0:
+                        record(scenario.name, way.name, figure, value)
+    finally:
+        scenario.after(server)
+        server.remove()
+        os.sched_setaffinity(0, everywhere)
+        print(file=sys.stderr)
+
+
+def measure_reads(runs, record):
+    """The microbenchmark: bench/perread.c."""
+    data, conf = OUTPUT / "data", OUTPUT / "perread.conf"
+    write_file(data, 256 << 20)
+    conf.write_text(f"TransferMMapEngine on\nTransferMMapFile {data}\nTransferMMapMinSize 1\nTransferMMapLog none\n")
+    environment = os.environ | {"LD_PRELOAD": str(PROJECT / "build/libxfermmap.so"),
+                                "XFERMMAP_CONF": str(conf), "XFERMMAP_PROCESS": "perread"}
+    lines = subprocess.run([PROJECT / "build/perread", data, str(runs + 1)], env=environment, check=True,
+                           stdout=subprocess.PIPE, text=True).stdout.splitlines()
+    ways = len({line.split("\t")[0] for line in lines})
+    for line in lines[ways:]:  # the first round warms up
+        way, value = line.split("\t")
+        record("reads", way, "ns", float(value))
+    data.unlink()
+
+
+def main():
+    parser = argparse.ArgumentParser(description="Measure the server with and without the library, in turns.")
+    parser.add_argument("--runs", type=int, default=7)
+    parser.add_argument("--quick", action="store_true", help="some of the scenarios, 3 runs: under two minutes")
+    parser.add_argument("scenarios", nargs="*", help="all, if none is named")
+    options = parser.parse_args()
+    runs = 3 if options.quick else options.runs
+    OUTPUT.mkdir(parents=True, exist_ok=True)
+    chosen = [s for s in everything() if (s.name in options.scenarios if options.scenarios else
+                                          s.quick or not options.quick)]
+    with open(OUTPUT / "results.tsv", "a" if options.scenarios else "w", encoding="utf-8") as results:
+        def record(*fields):
+            print(*fields, sep="\t", file=results, flush=True)
+
+        if not options.scenarios or "reads" in options.scenarios:
+            measure_reads(runs, record)
+        for scenario in chosen:
+            try:
+                measure(scenario, runs, record)
+            except Unavailable as missing:
+                print(f"{scenario.name}: left out: {missing}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

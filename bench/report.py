@@ -1,0 +1,86 @@
+#!/usr/bin/env python3
+"""From the figures in build/bench/results.tsv to the table and the plot in docs/: bench/report.py."""
+
+import subprocess
+from collections import defaultdict
+from pathlib import Path
+from statistics import median
+
+from harness import PROJECT
+from scenarios import everything
+
+RESULTS = PROJECT / "build/bench/results.tsv"
+PAGE, PLOT = PROJECT / "docs/benchmarks.md", PROJECT / "docs/benchmarks.svg"
+BEGIN, END = "<!-- figures, by bench/report.py -->\n", "<!-- end of figures -->\n"
+
+READS = [("served", "pread", "one 16 KiB read from a populated mapping, of what pread takes", 0.70),
+         ("served", "memcpy", "the same, of what a bare memcpy takes", 1.10),
+         ("unserved", "plain call", "a read of a descriptor that is not served, of what the plain call takes", 1.03)]
+
+GNUPLOT = """
+set terminal svg size 900,{height} font "sans,13"
+set output "{output}"
+set title "With the library, of what it is without (1 is the same; less is better)"
+set xrange [0:1.4]
+set yrange [-0.7:{count}-0.3] reverse
+set grid xtics
+set arrow from 1, graph 0 to 1, graph 1 nohead lw 2
+unset key
+plot "{data}" using 2:0:3:4:ytic(1) with xerrorbars pt 7 lw 2
+"""
+
+
+def read_results():
+    results = defaultdict(list)
+    for line in RESULTS.read_text(encoding="utf-8").splitlines():
+        scenario, way, figure, value = line.split("\t")
+        results[scenario, way, figure].append(float(value))
+    return results
+
+
+def ratio(ours, theirs):
+    """Of the medians; and the least and most of ours, as shares of the same."""
+    base = median(theirs) or 0.001
+    return median(ours) / base, min(ours) / base, max(ours) / base
+
+
+def show(values, unit):
+    scale, name = {"ns": (1, "ns"), "cpu": (1000, "ms"), "wall": (1000, "ms")}[unit]
+    return f"{median(values) * scale:,.0f} {name} ({min(values) * scale:,.0f} to {max(values) * scale:,.0f})"
+
+
+def rows_of(results):
+    for ours, theirs, text, promised in READS:
+        if ("reads", ours, "ns") in results:
+            yield text, "ns", results["reads", theirs, "ns"], results["reads", ours, "ns"], promised
+    for scenario in everything():
+        for figure, promised in scenario.figures.items():
+            for way in scenario.ways[1:]:
+                theirs, ours = (results.get((scenario.name, name, figure)) for name in ("without", way.name))
+                if ours and theirs:
+                    text = scenario.text if way.name == "with" else f"{scenario.text}: {way.name} instead"
+                    yield text, figure, theirs, ours, promised if way.name == "with" else None
+
+
+def main():
+    results = read_results()
+    table = ["| | without | with | ratio | at most | runs |", "| --- | --- | --- | --- | --- | --- |"]
+    points = []
+    for text, figure, theirs, ours, promised in rows_of(results):
+        share, least, most = ratio(ours, theirs)
+        label = {"ns": text, "cpu": f"CPU, {text}", "wall": f"time, {text}"}[figure]
+        missed = promised is not None and share > promised
+        table.append(f"| {label} | {show(theirs, figure)} | {show(ours, figure)} | **{share:.2f}** | "
+                     f"{'' if promised is None else f'{promised:.2f}'}{', missed' if missed else ''} | {len(ours)} |")
+        points.append(f'"{label[:70]}" {share:.3f} {least:.3f} {most:.3f}')
+    data = RESULTS.with_name("plot.dat")
+    data.write_text("\n".join(points) + "\n", encoding="utf-8")
+    subprocess.run(["gnuplot"], check=True, text=True, input=GNUPLOT.format(
+        output=PLOT, data=data, count=len(points), height=120 + 28 * len(points)))
+    page = PAGE.read_text(encoding="utf-8")
+    head, rest = page.split(BEGIN)
+    PAGE.write_text(head + BEGIN + "\n" + "\n".join(table) + "\n\n" + END + rest.split(END)[1], encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,170 @@
+"""What is measured: each scenario is a file, a client, and the ways to serve it that are compared."""
+
+import ctypes
+import os
+import shutil
+import subprocess
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from harness import Unavailable, Way
+
+MIB = 1 << 20
+
+OFF, ON = ("UseSendfile off",), ("UseSendfile on",)
+LIBRARY = ("TransferMMapEngine on",)
+
+
+def ways(server, *, listed=False, also=()):
+    """Without the library and with it, and whatever else people would use instead."""
+    library = LIBRARY + (("TransferMMapFile {files}/data",) if listed else ())
+    return [Way("without", None, server), Way("with", library, server), *also]
+
+
+@dataclass
+class Scenario:
+    name: str
+    text: str
+    ways: list
+    figures: dict  # "cpu" or "wall" -> at most this share of what it is without; None: no promise
+    get: tuple = ("ftp_get", "data")
+    size: int = 256 * MIB
+    copies: int = 1  # of the file, all fetched in one session
+    clients: int = 1
+    one_core: bool = True
+    quick: bool = True
+    text_file: bool = False
+
+    def prepare(self, server):
+        write_file(server.files / "data", self.size, self.text_file)
+        for copy in range(1, self.copies + 1 if self.copies > 1 else 1):
+            shutil.copy(server.files / "data", server.files / f"data{copy}")
+
+    def before(self, server):
+        """Before each download."""
+
+    def after(self, server):
+        """Before the server's directory goes."""
+
+    def fetch(self, server):
+        if self.clients > 1:
+            fetch_many(server, self.clients)
+        elif self.copies > 1:
+            server.get("ftp_get", f"data[1-{self.copies}]", "-o", "/dev/null")
+        else:
+            server.get(*self.get)
+
+
+def write_file(path, size, text=False):
+    with open(path, "wb") as file:
+        for start in range(0, size, MIB):
+            length = min(MIB, size - start)
+            file.write((b"A line of a text file, of 64 bytes, as they are in a log or a list\n" * (length // 64 + 1))[:length]
+                       if text else os.urandom(length))
+    path.chmod(0o644)
+
+
+def fetch_many(server, clients):
+    url = server.url("data")
+    running = [subprocess.Popen(["curl", "-q", "-sS", "--noproxy", "*", "-o", "/dev/null", url])
+               for _ in range(clients)]
+    if any([client.wait() for client in running]):
+        raise RuntimeError("a client failed")
+
+
+def drop_from_cache(path):
+    fd = os.open(path, os.O_RDONLY)
+    os.fsync(fd)
+    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    os.close(fd)
+
+
+def must(*command):
+    try:
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise Unavailable(f"{command[0]}: {getattr(error, 'stderr', None) or error}".strip()) from error
+
+
+class Fuse(Scenario):
+    """A file system whose every request takes 5 ms: NFS, or an object store, far away."""
+
+    def prepare(self, server):
+        if not os.access("/dev/fuse", os.W_OK):
+            raise Unavailable("/dev/fuse is missing")
+        write_file(server.directory / "source", self.size)
+
+    def before(self, server):
+        server.call("disk_unmount")
+        server.call("disk_mount", server.directory / "source", "0", "0", "5")
+
+    def after(self, server):
+        server.call("disk_unmount")
+
+
+class Throttled(Scenario):
+    """A disk that does 500 requests a second, with Linux's own read-ahead of 128 KiB: a loop device."""
+
+    reads_per_second = 500
+    group = Path("/sys/fs/cgroup/blkio/xfermmap-bench")
+
+    def prepare(self, server):
+        if os.geteuid() != 0 or not self.group.parent.is_dir():
+            raise Unavailable("it takes root and the blkio controller of cgroup v1")
+        image, disk = server.directory / "image", server.files / "disk"
+        with open(image, "wb") as file:
+            file.truncate(1024 * MIB)
+        must("mkfs.ext4", "-q", "-F", str(image))
+        self.device = must("losetup", "--find", "--show", "--direct-io=off", str(image))
+        disk.mkdir()
+        must("mount", self.device, str(disk))
+        write_file(disk / "broken", self.size)
+        must("blockdev", "--setra", "256", self.device)
+        self.group.mkdir(exist_ok=True)
+        number = os.stat(self.device).st_rdev
+        (self.group / "blkio.throttle.read_iops_device").write_text(
+            f"{os.major(number)}:{os.minor(number)} {self.reads_per_second}")
+
+    def before(self, server):
+        drop_from_cache(server.files / "disk/broken")
+        (self.group / "cgroup.procs").write_text(str(server.pid()))
+
+    def after(self, server):
+        if hasattr(self, "device"):
+            subprocess.run(["umount", server.files / "disk"], check=False)
+            subprocess.run(["losetup", "-d", self.device], check=False)
+        if self.group.is_dir():
+            self.group.rmdir()
+
+
+def everything():
+    small = [Scenario(f"small {size >> 10} KiB{' listed' * listed}",
+                      f"{size >> 10} KiB, {'listed' if listed else 'not listed'}, 500 in one session",
+                      ways(OFF, listed=False) if not listed else [
+                          Way("without", None, OFF),
+                          Way("with", LIBRARY + ("TransferMMapFile {files}/data*",), OFF)],
+                      {"cpu": 1.00 if listed else 1.01}, size=size, copies=500, quick=False)
+             for listed in (False, True) for size in (4 << 10, 64 << 10, MIB)]
+    buffers = [Way("SocketOptions sndbuf 262144", None, OFF + ("SocketOptions sndbuf 262144",))]
+    return [
+        Scenario("plain", "plain, UseSendfile off, 256 MiB warm", ways(OFF, also=buffers), {"cpu": 0.90}),
+        Scenario("plain listed", "the same, listed", ways(OFF, listed=True), {"cpu": None}, quick=False),
+        Scenario("ftps", "FTPS, 256 MiB warm", ways(OFF), {"cpu": 0.82}, get=("ftps_get", "data")),
+        Scenario("sftp", "SFTP, 128 MiB warm", ways(OFF), {"cpu": 1.00}, get=("sftp_get", "data"), size=128 * MIB,
+                 quick=False),
+        Scenario("mode z", "MODE Z, 32 MiB warm", ways(OFF), {"cpu": 1.00},
+                 get=("lftp_get", "data", "ftp:use-mode-z yes"), size=32 * MIB, quick=False),
+        Scenario("ascii", "ASCII, 64 MiB warm", ways(OFF), {"cpu": 1.00}, get=("ftp_get", "data", "--use-ascii"),
+                 size=64 * MIB, quick=False, text_file=True),
+        Scenario("sendfile", "UseSendfile on, 1 GiB warm", ways(ON), {"cpu": 1.01, "wall": 1.01}, size=1024 * MIB),
+        *small,
+        Throttled("disk off", "cold 256 MiB, disk of 500 requests a second, UseSendfile off", ways(OFF),
+                  {"wall": 0.25}, get=("ftp_get", "disk/broken")),
+        Throttled("disk on", "the same, UseSendfile on", ways(ON), {"wall": 0.25}, get=("ftp_get", "disk/broken")),
+        Fuse("fuse off", "cold 256 MiB, FUSE at 5 ms a request, UseSendfile off", ways(OFF), {"wall": 0.25},
+             get=("ftp_get", "disk/broken")),
+        Fuse("fuse on", "the same, UseSendfile on", ways(ON), {"wall": 0.25}, get=("ftp_get", "disk/broken")),
+        Scenario("64 clients", "64 clients, plain, 16 MiB warm", ways(OFF), {"wall": 1.00}, size=16 * MIB,
+                 clients=64, one_core=False, quick=False),
+    ]
