@@ -6,6 +6,7 @@
 /* The fortified headers define some of these functions themselves. */
 #undef _FORTIFY_SOURCE
 
+#include "critical.h"
 #include "descriptor.h"
 #include "guard.h"
 #include "libc.h"
@@ -515,10 +516,16 @@ EXPORT FILE *popen(const char *command, const char *mode)
     return libc_next(popen)(command, mode);
 }
 
+/* fork(2) has its handlers for this: another thread may be in the section, and is not in the child
+ */
 EXPORT pid_t _Fork(void)
 {
+    struct critical section = critical_enter();
+
     let_go_all();
-    return libc_next(_Fork)();
+    pid_t child = libc_next(_Fork)();
+    critical_leave(&section);
+    return child;
 }
 
 /*
