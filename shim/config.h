@@ -37,7 +37,6 @@ struct config {
     struct config_binding *bindings; /* in the order in which they go; none if all are the same */
     size_t binding_count;
     off64_t min_size;         /* TransferMMapMinSize, bytes */
-    bool map_always;          /* it is given: not only where mapping is found cheaper */
     struct config_list files; /* TransferMMapFile: absolute paths and wildcards, in order */
     bool lock;                /* TransferMMapLock */
     struct config_memory max_memory;

@@ -47,7 +47,6 @@ static void take_min_size(struct parser *parser, size_t count, char **arguments)
 {
     if (!syntax_size(count, arguments, &parser->config->min_size))
         parser_error(parser, "TransferMMapMinSize takes a size, such as 4 MB, 512 KB or 65536");
-    parser->config->map_always = true;
 }
 
 static void take_lock(struct parser *parser, size_t count, char **arguments)

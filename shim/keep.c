@@ -65,11 +65,10 @@ static int keep_piece(const struct kept *file, size_t offset, size_t length)
 {
     const char *memory = file->mapping.memory + offset;
 
-    if (file->lock && mlock(memory, length) == 0)
-        return 0;
-    int error = file->lock ? errno : 0;
-    /* mlock(2) says ENOMEM of what can't be read, too */
-    return touch(memory, length) == 0 ? error : EIO;
+    /* touched first: Linux 6.18 has mlock(2) of a page that can't be read try for ever */
+    if (touch(memory, length) != 0)
+        return EIO;
+    return !file->lock || mlock(memory, length) == 0 ? 0 : errno;
 }
 
 bool keep_files(struct kept *files, size_t count, bool (*give_up)(void))

@@ -1,6 +1,5 @@
 #include "server.h"
 
-#include "calibration.h"
 #include "config.h"
 #include "critical.h"
 #include "guard.h"
@@ -120,18 +119,6 @@ static void share_status(void)
                                    : strerror(errno));
 }
 
-/* Found out once; a session that inetd started is not kept waiting for it. */
-static bool mapping_pays(void)
-{
-    static bool known, pays;
-
-    if (!known && role != SESSION && config_engine_anywhere(&in_force)) {
-        known = true;
-        pays = calibration_mapping_pays();
-    }
-    return pays;
-}
-
 /*
  * Read the directive file and put it in force. With an error nothing changes.
  * @return false: there is none, or it has errors, which are logged
@@ -171,17 +158,14 @@ static bool put_in_force(void)
     readahead_policy(in_force.read_ahead);
     if (role != SESSION)
         readsize_policy(config_engine_anywhere(&in_force) ? in_force.read_size : 0);
-    stream_map(in_force.map_always || mapping_pays());
     return true;
 }
 
 static void announce(void)
 {
-    bool maps = in_force.map_always || mapping_pays();
-
-    log_line("%s is in force: TransferMMapEngine %s, files from %.1f MiB on are %s", config_path,
-             where_engine_is_on(), (double)in_force.min_size / (1 << 20),
-             maps ? "mapped as they are opened" : "read: mapping them was found slower here");
+    log_line("%s is in force: TransferMMapEngine %s, files from %.1f MiB on are mapped as they are "
+             "opened",
+             config_path, where_engine_is_on(), (double)in_force.min_size / (1 << 20));
 }
 
 /* ---- when that changes ---- */

@@ -75,23 +75,12 @@ enum outcome {
 
 static struct stream streams[STREAM_LIMIT];
 static atomic_bool serving;
-static atomic_bool map_files = true;
 static _Atomic off64_t min_size;
 
 void stream_policy(bool serve, off64_t size)
 {
     atomic_store(&min_size, size);
     atomic_store(&serving, serve);
-}
-
-void stream_map(bool maps)
-{
-    atomic_store(&map_files, maps);
-}
-
-static bool maps(void)
-{
-    return atomic_load_explicit(&map_files, memory_order_relaxed);
 }
 
 /* ---- beginning and end ---- */
@@ -194,11 +183,9 @@ void stream_opened(int fd, const char *path, int flags)
         struct preload *listed = preload_find(&status);
         if (listed == NULL)
             notice_send(path);
-        bool small = (listed == NULL || !maps()) && status.st_size < atomic_load(&min_size);
+        bool small = listed == NULL && status.st_size < atomic_load(&min_size);
         if (small) {
-            status_add(listed == NULL ? STATUS_SMALL : STATUS_LISTED, 1);
-            preload_count(listed, 0, 0);
-            preload_release(listed);
+            status_add(STATUS_SMALL, 1);
         } else if (!is_unlike_its_mapping(fd, &status)) {
             begin(fd, &status, listed);
         } else {
@@ -378,7 +365,7 @@ static bool worth_mapping(struct stream *stream, int fd, off64_t offset, size_t 
     size_t available;
     bool reads_on = readahead_follow(&stream->reader, fd, offset, length, stream->size);
 
-    return maps() && (reads_on || place(stream, offset, &available) != NULL);
+    return reads_on || place(stream, offset, &available) != NULL;
 }
 
 /* Move the window so that it starts at `offset`'s page. */
@@ -533,7 +520,7 @@ static enum outcome answer(struct stream *stream, int slot, const struct request
         if (stands == LET_GO || offset > INT64_MAX - (off64_t)request->length)
             return NO_ANSWER;
         length = (ssize_t)request->length;
-        if (exclusive && length > 0 && maps())
+        if (exclusive && length > 0)
             length = readable(stream, slot, request, offset);
         if (length < 0)
             return NO_ANSWER;

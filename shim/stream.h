@@ -25,9 +25,6 @@
  */
 void stream_policy(bool serve, off64_t min_size);
 
-/* Say whether files are mapped to be served, as they are at first, or only read by the kernel. */
-void stream_map(bool maps);
-
 /*
  * open(2) has given `fd`: serve it if it is a regular file that the policy wants served.
  * @param path  what it was opened as

@@ -5,9 +5,7 @@ source "${BASH_SOURCE[0]%/*}/server.bash"
 
 # Directives, each argument a line, with a log and a status file to look at.
 directives() {
-    local map_always='TransferMMapMinSize 4 MB' # see calibration.h
-    [[ $* != *TransferMMapMinSize* ]] || map_always=
-    printf '%s\n' "TransferMMapLog $server/preload.log" "TransferMMapStatusFile $server/status" "$map_always" "$@" \
+    printf '%s\n' "TransferMMapLog $server/preload.log" "TransferMMapStatusFile $server/status" "$@" \
         >"$server/preload.conf"
 }
 

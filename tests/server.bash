@@ -27,9 +27,7 @@ server_create() {
     echo "$port" >"$server/ftp_port"
     echo "$((port + 1))" >"$server/sftp_port"
 
-    # With a size, files are mapped wherever the tests run: see calibration.h.
-    printf '%s\n' "TransferMMapLog $server/preload.log" 'TransferMMapEngine on' 'TransferMMapMinSize 4 MB' \
-        'TransferMMapStatusFile none' \
+    printf '%s\n' "TransferMMapLog $server/preload.log" 'TransferMMapEngine on' 'TransferMMapStatusFile none' \
         >"$server/preload.conf"
     make_credentials
     server_configuration "$@" >"$server/proftpd.conf"
@@ -148,7 +146,7 @@ server_is_up_or_gone() {
 }
 
 server_await() {
-    for _ in {1..500}; do
+    for _ in {1..1500}; do
         "$@" && return 0
         sleep 0.02
     done
