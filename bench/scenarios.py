@@ -5,7 +5,7 @@ import os
 import shutil
 import subprocess
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from harness import Unavailable, Way
@@ -16,10 +16,10 @@ OFF, ON = ("UseSendfile off",), ("UseSendfile on",)
 LIBRARY = ("TransferMMapEngine on",)
 
 
-def ways(server, *, listed=False, also=()):
-    """Without the library and with it, and whatever else people would use instead."""
+def ways(server, *, listed=False):
+    """Without the library and with it."""
     library = LIBRARY + (("TransferMMapFile {files}/data",) if listed else ())
-    return [Way("without", None, server), Way("with", library, server), *also]
+    return [Way("without", None, server), Way("with", library, server)]
 
 
 @dataclass
@@ -146,9 +146,8 @@ def everything():
                           Way("with", LIBRARY + ("TransferMMapFile {files}/data*",), OFF)],
                       {"cpu": 1.00 if listed else 1.01}, size=size, copies=500, quick=False)
              for listed in (False, True) for size in (4 << 10, 64 << 10, MIB)]
-    buffers = [Way("SocketOptions sndbuf 262144", None, OFF + ("SocketOptions sndbuf 262144",))]
     return [
-        Scenario("plain", "plain, UseSendfile off, 256 MiB warm", ways(OFF, also=buffers), {"cpu": 0.90}),
+        Scenario("plain", "plain, UseSendfile off, 256 MiB warm", ways(OFF), {"cpu": 0.90}),
         Scenario("plain listed", "the same, listed", ways(OFF, listed=True), {"cpu": None}, quick=False),
         Scenario("ftps", "FTPS, 256 MiB warm", ways(OFF), {"cpu": 0.82}, get=("ftps_get", "data")),
         Scenario("sftp", "SFTP, 128 MiB warm", ways(OFF), {"cpu": 1.00}, get=("sftp_get", "data"), size=128 * MIB,
