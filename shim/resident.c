@@ -92,17 +92,21 @@ static bool worth_a_line(size_t *files)
 
 /* ---- one file ---- */
 
+static bool is_kept(const struct listed *item)
+{
+    return item->file != NULL && item->keep && !item->failed;
+}
+
 /* What the status file shows of it. */
 static void show(const struct listed *item)
 {
     unsigned slot = (unsigned)(item - list);
-    bool kept = item->file != NULL && item->keep && !item->failed;
 
     if (item->file == NULL)
         status_file_clear(slot);
     else
         status_file_set(slot, item->path, (uint64_t)item->size,
-                        kept && item->lock ? (uint64_t)item->size : 0);
+                        is_kept(item) && item->lock ? (uint64_t)item->size : 0);
 }
 
 /* Whether any session could have opened this file. */
@@ -229,7 +233,8 @@ static bool take_list(void)
         expand(current->patterns[i]);
     preload_begin();
     here = inherited = 0;
-    uint64_t most = allowance_mappings() < KEPT_HERE ? allowance_mappings() : KEPT_HERE;
+    uint64_t most = allowance_mappings();
+    most = most < KEPT_HERE ? most : KEPT_HERE;
     for (size_t i = 0; i < count && !superseded(); i++) {
         list[i].here = here < most;
         take(&list[i]);
@@ -493,7 +498,7 @@ static void announce(double since)
 
     for (size_t i = 0; i < count; i++) {
         const struct listed *item = &list[i];
-        bool kept = item->file != NULL && item->keep && !item->failed;
+        bool kept = is_kept(item);
         show(item);
         files += kept;
         left += !kept;

@@ -231,7 +231,12 @@ static void give_back(int slot, off64_t offset)
     atomic_store(&streams[slot].offset, offset);
 }
 
-void stream_let_go(int fd)
+/*
+ * Hand over, and make `fd` stand for nothing.
+ * @param for_good  false: its duplicates are served on. True: they follow when they are used, see
+ *                  answer()
+ */
+static void part(int fd, bool for_good)
 {
     if (!descriptor_served(fd))
         return;
@@ -239,13 +244,19 @@ void stream_let_go(int fd)
     struct critical section = critical_enter();
     int slot = descriptor_pin(fd);
     if (slot != NO_SLOT) {
-        if (hand_over(slot, fd) != LET_GO)
-            give_back(slot, LET_GO);
-        detach(fd, slot); /* duplicates follow when they are used: see answer() */
+        off64_t offset = hand_over(slot, fd);
+        if (offset != LET_GO)
+            give_back(slot, for_good ? LET_GO : offset);
+        detach(fd, slot);
         descriptor_unpin(slot);
     }
     critical_leave(&section);
     errno = saved;
+}
+
+void stream_let_go(int fd)
+{
+    part(fd, true);
 }
 
 void stream_let_go_range(unsigned first, unsigned last)
@@ -258,21 +269,7 @@ void stream_let_go_range(unsigned first, unsigned last)
 
 void stream_closing(int fd)
 {
-    if (!descriptor_served(fd))
-        return;
-    int saved = errno;
-    struct critical section = critical_enter();
-    int slot = descriptor_pin(fd);
-    if (slot != NO_SLOT) {
-        /* handed over, for the close may not happen: it is a cancellation point */
-        off64_t offset = hand_over(slot, fd);
-        if (offset != LET_GO)
-            give_back(slot, offset);
-        detach(fd, slot);
-        descriptor_unpin(slot);
-    }
-    critical_leave(&section);
-    errno = saved;
+    part(fd, false); /* handed over, for the close may not happen: it is a cancellation point */
 }
 
 bool stream_duplicated(int fd, int duplicate)

@@ -3,6 +3,15 @@
 
 source "${BASH_SOURCE[0]%/*}/server.bash"
 
+# The file $1 among those that are served: so many random bytes.
+make_file() {
+    head -c "$2" /dev/urandom >"$server/files/$1"
+}
+
+is_downloaded() {
+    ftp_get "$1" | cmp "$server/files/$1" -
+}
+
 # Directives, each argument a line, with a log and a status file to look at.
 directives() {
     printf '%s\n' "TransferMMapLog $server/preload.log" "TransferMMapStatusFile $server/status" "$@" \

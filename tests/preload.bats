@@ -16,14 +16,6 @@ teardown() {
     server_remove
 }
 
-make_file() {
-    head -c "$2" /dev/urandom >"$files/$1"
-}
-
-is_downloaded() {
-    ftp_get "$1" | cmp "$files/$1" -
-}
-
 logged() {
     grep -qE "libxfermmap: .*$1" "$server/preload.log"
 }
