@@ -35,7 +35,7 @@ struct preload {
     unsigned users; /* the index and the streams; in critical sections only */
     bool listed;    /* since preload_begin() */
     bool indexed;
-    unsigned slot;
+    atomic_uint slot;     /* of the status file; streams count there while a new list moves it */
     struct preload *next; /* among the retired */
     UT_hash_handle hh;
 };
@@ -107,7 +107,8 @@ struct preload *preload_find(const struct stat64 *status)
 /* What a child did not inherit may be anything there. */
 static bool is_mapped_here(const struct preload *file)
 {
-    return file->way == PRELOAD_INHERITED || !atomic_load_explicit(&forked, memory_order_relaxed);
+    /* in this order: where the way may change meanwhile, nothing was forked */
+    return !atomic_load_explicit(&forked, memory_order_relaxed) || file->way == PRELOAD_INHERITED;
 }
 
 const struct mapping *preload_mapping(const struct preload *file)
@@ -278,7 +279,7 @@ static bool add(struct preload *file, int fd)
     return file->indexed;
 }
 
-static struct preload *new_file(const struct stat64 *status, enum preload_way way)
+static struct preload *new_file(const struct stat64 *status, enum preload_way way, unsigned slot)
 {
     struct preload *file = calloc(1, sizeof *file);
 
@@ -291,35 +292,33 @@ static struct preload *new_file(const struct stat64 *status, enum preload_way wa
     file->way = way;
     file->users = 1;
     file->listed = true;
-    file->slot = STATUS_FILES;
+    atomic_init(&file->slot, slot);
     return file;
 }
 
-struct preload *preload_list(int fd, const struct stat64 *status, enum preload_way way)
+struct preload *preload_list(int fd, const struct stat64 *status, enum preload_way way,
+                             unsigned slot)
 {
     struct critical section = critical_enter();
     struct preload *known = indexed_file(status);
     bool again = known != NULL && known->listed;
     bool current = known != NULL && !again && unchanged(known, status) && change_way(known, way);
-    if (current)
+    if (current) {
         known->listed = true;
+        atomic_store(&known->slot, slot);
+    }
     critical_leave(&section);
 
     if (again)
         errno = EEXIST;
     if (again || current)
         return again ? NULL : known;
-    struct preload *file = new_file(status, way);
+    struct preload *file = new_file(status, way, slot);
     if (file != NULL && !add(file, fd)) {
         free(file);
         return NULL;
     }
     return file;
-}
-
-void preload_set_slot(struct preload *file, unsigned slot)
-{
-    file->slot = slot;
 }
 
 bool preload_is_outdated(const struct stat64 *status, unsigned *slot)

@@ -58,13 +58,12 @@ void preload_begin(void);
 /*
  * List an open file under its present size and times. One that is known and unchanged keeps its
  * mapping, with its pages and locks, if it shall have any.
+ * @param slot  of the status file, where its downloads are counted; STATUS_FILES: nowhere
  * @return NULL: errno EEXIST, listed already since preload_begin(), as it is or outdated; as of
  *         mmap(2); or ENOMEM. Otherwise the index owns it until it is retired.
  */
-struct preload *preload_list(int fd, const struct stat64 *status, enum preload_way way);
-
-/* Which slot of the status file its downloads are counted in. */
-void preload_set_slot(struct preload *file, unsigned slot);
+struct preload *preload_list(int fd, const struct stat64 *status, enum preload_way way,
+                             unsigned slot);
 
 /*
  * Whether this file is listed as it was before it changed. It may have another name by now, so

@@ -154,10 +154,9 @@ static const char *take_open_file(struct listed *item, int fd)
         return NULL;
     if (preload_is_outdated(&status, &other))
         let_go(&list[other]); /* it was renamed, say: what is there now is seen when it is opened */
-    item->file = preload_list(fd, &status, way_for(item, fd, &status));
+    item->file = preload_list(fd, &status, way_for(item, fd, &status), (unsigned)(item - list));
     if (item->file == NULL)
         return errno == EEXIST ? NULL : strerror(errno);
-    preload_set_slot(item->file, (unsigned)(item - list));
     item->size = status.st_size;
     here += item->here;
     inherited += preload_is_inherited(item->file);
@@ -721,7 +720,7 @@ void resident_know(const struct config_list *paths)
         expand(paths->items[i]);
     for (size_t i = 0; i < count; i++) {
         if (stat64(list[i].path, &status) == 0 && S_ISREG(status.st_mode))
-            (void)preload_list(-1, &status, PRELOAD_KNOWN);
+            (void)preload_list(-1, &status, PRELOAD_KNOWN, STATUS_FILES);
     }
     clear_list();
 }

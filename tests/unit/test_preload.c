@@ -18,7 +18,7 @@ static struct preload *list(const char *name, enum preload_way way)
 
     assert_true(fd >= 0);
     assert_int_equal(fstat64(fd, &status), 0);
-    struct preload *file = preload_list(fd, &status, way);
+    struct preload *file = preload_list(fd, &status, way, STATUS_FILES);
     int error = errno;
     assert_int_equal(close(fd), 0); /* it is mapped for good */
     errno = error;
@@ -348,7 +348,7 @@ static void what_cannot_be_mapped_is_an_error(void **state)
     preload_begin();
     assert_int_equal(stat64("a", &status), 0);
     errno = 0;
-    assert_null(preload_list(-1, &status, PRELOAD_MAPPED));
+    assert_null(preload_list(-1, &status, PRELOAD_MAPPED, STATUS_FILES));
     assert_int_equal(errno, EBADF);
     assert_false(is_found("a"));
     make_file("empty", 0);
@@ -371,7 +371,7 @@ static void a_changed_file_that_cannot_be_mapped(void **state)
     write_content("a", 0, 1);
     assert_int_equal(stat64("a", &status), 0);
     preload_begin();
-    assert_null(preload_list(-1, &status, PRELOAD_MAPPED));
+    assert_null(preload_list(-1, &status, PRELOAD_MAPPED, STATUS_FILES));
     preload_retire_unlisted();
     assert_false(is_found("a"));
     assert_int_equal(mapped_bytes("a"), 0);
@@ -387,7 +387,7 @@ static void a_file_that_is_only_known(void **state)
     (void)state;
     assert_int_equal(stat64("a", &status), 0);
     preload_begin();
-    assert_non_null(preload_list(-1, &status, PRELOAD_KNOWN));
+    assert_non_null(preload_list(-1, &status, PRELOAD_KNOWN, STATUS_FILES));
     assert_int_equal(mapped_bytes("a"), 0);
     file = find("a");
     assert_non_null(file);

@@ -1266,7 +1266,7 @@ static void list(const char *name, enum preload_way way)
     preload_begin();
     if (fd != -1) {
         assert_int_equal(fstat64(fd, &status), 0);
-        assert_non_null(preload_list(fd, &status, way));
+        assert_non_null(preload_list(fd, &status, way, STATUS_FILES));
         assert_int_equal(close(fd), 0);
     }
     preload_retire_unlisted();

@@ -177,8 +177,8 @@ static void list(unsigned count)
     for (unsigned file = 0; file < count; file++) {
         int fd = (int)syscall(SYS_openat, AT_FDCWD, names[file], O_RDONLY | O_CLOEXEC);
         holds(fd >= 0 && fstat64(fd, &status) == 0 &&
-              preload_list(fd, &status, file % 2 == 0 ? PRELOAD_MAPPED : PRELOAD_INHERITED) !=
-                  NULL);
+              preload_list(fd, &status, file % 2 == 0 ? PRELOAD_MAPPED : PRELOAD_INHERITED,
+                           STATUS_FILES) != NULL);
         holds(syscall(SYS_close, fd) == 0);
     }
     preload_retire_unlisted();
