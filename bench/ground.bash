@@ -60,6 +60,15 @@ forget_pages() {
     [[ $left -lt 1000000 ]] || { echo "$left bytes can't be dropped from memory" >&2; return 1; }
 }
 
+# For bench/measure.py: times of a way in a scenario, milliseconds in one argument.
+record() {
+    local time
+    [[ ${RESULTS:-} ]] || return 0
+    for time in $3; do
+        printf '%s\t%s\twall\t%s\n' "$1" "$2" "$(awk -v time="$time" 'BEGIN { print time / 1000 }')" >>"$RESULTS"
+    done
+}
+
 # Of milliseconds in one argument: "median (least to most)".
 summary() {
     tr ' ' '\n' <<<"${1# }" | sort -n | awk '{ v[NR] = $1 }

@@ -1,8 +1,10 @@
 """A server to measure, made by tests/server.bash, and what a download from it costs."""
 
 import os
+import signal
 import subprocess
 import time
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,10 +18,11 @@ class Unavailable(Exception):
 
 @dataclass
 class Way:
-    """A way to run the server: the library's directives, None for without it; and the server's."""
+    """A way to run the server: the library's directives, None for without it; and the server's, for all hosts or not."""
     name: str
     library: tuple | None
     server: tuple
+    server_alone: tuple = ()
 
 
 class Server:
@@ -38,7 +41,7 @@ class Server:
 
     def start(self, way):
         configuration = self.call("server_configuration", *way.server)
-        (self.directory / "proftpd.conf").write_text(configuration.stdout)
+        (self.directory / "proftpd.conf").write_text("\n".join([configuration.stdout, *way.server_alone, ""]))
         (self.directory / "preload.conf").write_text(
             "\n".join(["TransferMMapLog none", *(way.library or [])]).format(files=self.files) + "\n")
         self.call("server_start", "plain" if way.library is None else "preloaded")
@@ -63,6 +66,19 @@ class Server:
         """CPU time of the sessions that have ended, which the kernel adds to their master's account."""
         fields = Path(f"/proc/{self.pid()}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[13]) + int(fields[14])) / TICK
+
+    @contextmanager
+    def counting_calls(self):
+        """Has the system calls of master and sessions counted; gives a function that says how many there were."""
+        table = self.directory / "calls"
+        tracer = subprocess.Popen(["strace", "-f", "-c", "-o", table, "-p", str(self.pid())],
+                                  stderr=subprocess.PIPE, text=True)
+        try:
+            tracer.stderr.readline()  # "Process ... attached"
+            yield lambda: int(table.read_text().splitlines()[-1].split()[3])  # of "total"
+        finally:
+            tracer.send_signal(signal.SIGINT)
+            tracer.communicate()
 
     def await_end_of_sessions(self):
         children = Path(f"/proc/{self.pid()}/task/{self.pid()}/children")

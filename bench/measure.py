@@ -13,9 +13,10 @@ import sys
 import time
 
 from harness import PROJECT, Server, Unavailable
-from scenarios import everything, write_file
+from scenarios import MIB, everything, write_file
 
 OUTPUT = PROJECT / "build/bench"
+RESULTS = OUTPUT / "results.tsv"
 
 
 def measure_once(server, scenario, way):
@@ -27,6 +28,19 @@ def measure_once(server, scenario, way):
         wall = time.monotonic() - start
         server.await_end_of_sessions()
         return {"cpu": server.session_seconds(), "wall": wall}
+    finally:
+        server.stop()
+
+
+def count_calls(server, scenario, way):
+    """System calls of the server and its sessions per MiB."""
+    server.start(way)
+    try:
+        scenario.before(server)
+        with server.counting_calls() as count:
+            scenario.fetch(server)
+            server.await_end_of_sessions()
+        return count() / (scenario.size / MIB)
     finally:
         server.stop()
 
@@ -44,6 +58,8 @@ def measure(scenario, runs, record):
                 for figure, value in measure_once(server, scenario, way).items():
                     if run > 0:
                         record(scenario.name, way.name, figure, value)
+        for way in scenario.ways if "calls" in scenario.figures else []:
+            record(scenario.name, way.name, "calls", count_calls(server, scenario, way))
     finally:
         scenario.after(server)
         server.remove()
@@ -53,18 +69,33 @@ def measure(scenario, runs, record):
 
 def measure_reads(runs, record):
     """The microbenchmark: bench/perread.c."""
-    data, conf = OUTPUT / "data", OUTPUT / "perread.conf"
-    write_file(data, 256 << 20)
-    conf.write_text(f"TransferMMapEngine on\nTransferMMapFile {data}\nTransferMMapMinSize 1\nTransferMMapLog none\n")
+    listed, other, conf = OUTPUT / "listed", OUTPUT / "other", OUTPUT / "perread.conf"
+    for file in (listed, other):
+        write_file(file, 256 << 20)
+    conf.write_text(f"TransferMMapEngine on\nTransferMMapFile {listed}\nTransferMMapMinSize 1\n"
+                    "TransferMMapLog none\nTransferMMapStatusFile none\n")
     environment = os.environ | {"LD_PRELOAD": str(PROJECT / "build/libxfermmap.so"),
                                 "XFERMMAP_CONF": str(conf), "XFERMMAP_PROCESS": "perread"}
-    lines = subprocess.run([PROJECT / "build/perread", data, str(runs + 1)], env=environment, check=True,
+    lines = subprocess.run([PROJECT / "build/perread", listed, other, str(runs + 1)], env=environment, check=True,
                            stdout=subprocess.PIPE, text=True).stdout.splitlines()
     ways = len({line.split("\t")[0] for line in lines})
     for line in lines[ways:]:  # the first round warms up
         way, value = line.split("\t")
         record("reads", way, "ns", float(value))
-    data.unlink()
+    listed.unlink()
+    other.unlink()
+
+
+def measure_listed(script):
+    """bench/login or bench/pressure, which record for themselves."""
+    print(f"bench/{script}:", file=sys.stderr)
+    subprocess.run([PROJECT / "bench" / script], env=os.environ | {"RESULTS": str(RESULTS)}, check=True)
+
+
+def forget(scenarios):
+    """What was measured of these before; of all, if none is named."""
+    lines = RESULTS.read_text(encoding="utf-8").splitlines(True) if RESULTS.exists() and scenarios else []
+    RESULTS.write_text("".join(line for line in lines if line.split("\t")[0] not in scenarios), encoding="utf-8")
 
 
 def main():
@@ -77,7 +108,8 @@ def main():
     OUTPUT.mkdir(parents=True, exist_ok=True)
     chosen = [s for s in everything() if (s.name in options.scenarios if options.scenarios else
                                           s.quick or not options.quick)]
-    with open(OUTPUT / "results.tsv", "a" if options.scenarios else "w", encoding="utf-8") as results:
+    forget(set(options.scenarios))
+    with open(RESULTS, "a", encoding="utf-8") as results:
         def record(*fields):
             print(*fields, sep="\t", file=results, flush=True)
 
@@ -88,6 +120,9 @@ def main():
                 measure(scenario, runs, record)
             except Unavailable as missing:
                 print(f"{scenario.name}: left out: {missing}", file=sys.stderr)
+    for script in ("login", "pressure"):
+        if script in options.scenarios or not (options.scenarios or options.quick):
+            measure_listed(script)
 
 
 if __name__ == "__main__":
