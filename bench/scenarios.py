@@ -171,6 +171,8 @@ def everything():
         Fuse("fuse off", "cold 256 MiB, FUSE at 5 ms a request, UseSendfile off", ways(OFF), {"wall": 0.25},
              one_core=False, get=("ftp_get", "disk/broken")),
         Fuse("fuse on", "the same, UseSendfile on", ways(ON), {"wall": 0.25}, one_core=False, get=("ftp_get", "disk/broken")),
+        Scenario("rate", "8 MiB at TransferRate RETR 2048", ways(OFF + ("TransferRate RETR 2048",)), {"wall": 1.05},
+                 size=8 * MIB, quick=False),
         Scenario("64 clients", "64 clients, plain, 16 MiB warm", ways(OFF), {"wall": 1.00}, size=16 * MIB,
                  clients=64, one_core=False, quick=False),
     ]

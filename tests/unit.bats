@@ -47,6 +47,10 @@ passes() {
     passes readsize
 }
 
+@test "unit: each call to the system in turn refused" {
+    passes refused
+}
+
 @test "unit: keeping files in memory" {
     passes resident
 }

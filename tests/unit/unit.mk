@@ -3,7 +3,7 @@
 unit_sanitizers = -fsanitize=address,undefined -fno-sanitize-recover=all
 unit_flags = $(BASE) $(WARNINGS) $(CFLAGS) $(CPPFLAGS) -iquote shim -fno-omit-frame-pointer -O1 -g -MMD -MP
 
-unit_rooms = allowance config config_server descriptor everyone guard keep notice preload readsize resident rights signals status stream
+unit_rooms = allowance config config_server descriptor everyone guard keep notice preload readsize refused resident rights signals status stream
 # without the wrappers, which would stand before the tests' own calls, and whatever starts by itself
 unit_shim = $(filter-out interpose server xfermmap tool_%,$(notdir $(basename $(wildcard shim/*.c))))
 unit_objects = $(unit_shim:%=build/unit/%.o) build/unit/unit.o
@@ -25,7 +25,12 @@ build/unit/test_descriptor: $(filter-out build/unit/stream.o,$(unit_objects))
 $(filter-out %/test_descriptor,$(unit_rooms:%=build/unit/test_%)): $(unit_objects)
 build/unit/test_%: build/unit/test_%.o
 	@echo '  LD    $@'
-	@$(CC) $(unit_sanitizers) -o $@ $^ -lcmocka -lpthread
+	@$(CC) $(unit_sanitizers) $(unit_wrap) -o $@ $^ -lcmocka -lpthread
+
+# what test_refused refuses
+comma = ,
+build/unit/test_refused: unit_wrap = $(addprefix -Wl$(comma)--wrap=,mmap mmap64 madvise mlock \
+    posix_fallocate calloc realloc reallocarray strdup pthread_create)
 
 build/unit/test_threads: build/unit/threads/test_threads.o $(threads_objects)
 	@echo '  LD    $@'

@@ -1,0 +1,162 @@
+/*
+ * Each call in turn that asks the system for something, refused: a master is started, lists files
+ * and serves them, over and over, and every time the next call in line comes to nothing. What is
+ * read stays right. The linker puts the functions below in the place of libc's (--wrap).
+ */
+#include "config.h"
+#include "guard.h"
+#include "log.h"
+#include "notice.h"
+#include "resident.h"
+#include "status.h"
+#include "stream.h"
+#include "unit.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+enum { LARGE = 5 * MIB, PATIENCE = 300 /* ms, for a list that may never be in */ };
+
+enum call { MMAP, MADVISE, MLOCK, FALLOCATE, CALLOC, REALLOC, STRDUP, THREAD, CALLS };
+
+/* Shared with the stories. */
+static struct asked {
+    atomic_uint calls; /* so far */
+    atomic_uint of[CALLS];
+} * asked;
+
+static unsigned refused; /* which one in line */
+
+static bool is_refused(enum call call, int error)
+{
+    if (asked == NULL)
+        return false;
+    atomic_fetch_add(&asked->of[call], 1);
+    if (atomic_fetch_add(&asked->calls, 1) + 1 != refused)
+        return false;
+    errno = error;
+    return true;
+}
+
+/* In the place of a function of libc: refuse it, or do it. */
+#define REFUSABLE(call, error, refusal, type, name, parameters, arguments)                         \
+    type __real_##name parameters;                                                                 \
+    type __wrap_##name parameters;                                                                 \
+    type __wrap_##name parameters                                                                  \
+    {                                                                                              \
+        return is_refused(call, error) ? (refusal) : __real_##name arguments;                      \
+    }
+
+/* NOLINTBEGIN(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp): the linker's names */
+REFUSABLE(MMAP, ENOMEM, MAP_FAILED, void *, mmap,
+          (void *address, size_t length, int protection, int flags, int fd, off_t offset),
+          (address, length, protection, flags, fd, offset))
+REFUSABLE(MMAP, ENOMEM, MAP_FAILED, void *, mmap64,
+          (void *address, size_t length, int protection, int flags, int fd, off64_t offset),
+          (address, length, protection, flags, fd, offset))
+REFUSABLE(MADVISE, EINVAL, -1, int, madvise, (void *address, size_t length, int advice),
+          (address, length, advice))
+REFUSABLE(MLOCK, ENOMEM, -1, int, mlock, (const void *address, size_t length), (address, length))
+REFUSABLE(FALLOCATE, 0, ENOSPC, int, posix_fallocate, (int fd, off_t start, off_t length),
+          (fd, start, length))
+REFUSABLE(CALLOC, ENOMEM, NULL, void *, calloc, (size_t count, size_t size), (count, size))
+REFUSABLE(REALLOC, ENOMEM, NULL, void *, realloc, (void *memory, size_t size), (memory, size))
+REFUSABLE(REALLOC, ENOMEM, NULL, void *, reallocarray, (void *memory, size_t count, size_t size),
+          (memory, count, size))
+REFUSABLE(STRDUP, ENOMEM, NULL, char *, strdup, (const char *text), (text))
+REFUSABLE(THREAD, 0, EAGAIN, int, pthread_create,
+          (pthread_t * thread, const pthread_attr_t *attributes, void *(*work)(void *),
+           void *argument),
+          (thread, attributes, work, argument))
+/* NOLINTEND(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
+
+static void read_through(const char *name, off64_t size)
+{
+    static char buffer[300 * KIB];
+    int fd = open(name, O_RDONLY | O_CLOEXEC);
+    ssize_t got = 1;
+
+    in_story(fd != -1);
+    stream_opened(fd, name, O_RDONLY);
+    for (off64_t at = 0; got > 0; at += got) {
+        struct iovec part = {buffer, sizeof buffer};
+        if (!stream_read(fd, &part, 1, STREAM_OFFSET, &got))
+            got = read(fd, buffer, sizeof buffer);
+        in_story(got >= 0 && (got > 0 || at == size));
+        for (ssize_t i = 0; i < got; i += 997)
+            in_story((unsigned char)buffer[i] == content(at + i));
+    }
+    stream_closing(fd);
+    in_story(close(fd) == 0);
+}
+
+/* A master's life: what is refused takes something away from it, and no byte. */
+static void serve(void)
+{
+    struct config config;
+
+    guard_start();
+    (void)notice_share();
+    if (config_read("conf", &config) && config.valid) {
+        log_to(LOG_TO_FILE, "log");
+        log_as(geteuid());
+        (void)status_share("status");
+        stream_policy(true, config.min_size);
+        resident_want(&config);
+        if (resident_start(geteuid())) {
+            for (int waited = 0; waited < PATIENCE && !logged("listed files"); waited++)
+                (void)usleep(1000);
+        }
+    }
+    read_through("small", 3 * PAGE + 100);
+    read_through("large", LARGE);
+    read_through("unlisted", LARGE);
+}
+
+static void whatever_is_refused_the_bytes_are_right(void **state)
+{
+    char conf[2 * PAGE], here[PAGE];
+
+    (void)state;
+    assert_non_null(getcwd(here, sizeof here));
+    make_text("conf", conf,
+              (size_t)snprintf(conf, sizeof conf,
+                               "TransferMMapEngine on\nTransferMMapFile %s/small %s/lar*\n"
+                               "TransferMMapStatusFile %s/status\n",
+                               here, here, here));
+    for (refused = 0; refused <= asked->calls; refused++) { /* the first time nothing is */
+        atomic_store(&asked->calls, 0);
+        make_text("log", "", 0);
+        (void)unlink("status");
+        assert_int_equal(ending_of(serve), 0);
+    }
+    for (enum call call = 0; call < CALLS; call++)
+        assert_true(asked->of[call] > 0);
+}
+
+static int enter(void **state)
+{
+    if (unit_enter(state) != 0)
+        return -1;
+    make_file("small", 3 * PAGE + 100);
+    make_file("large", LARGE);
+    make_file("unlisted", LARGE);
+    void *shared =
+        mmap(NULL, sizeof *asked, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    asked = shared != MAP_FAILED ? shared : NULL;
+    return asked != NULL ? 0 : -1;
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(whatever_is_refused_the_bytes_are_right),
+    };
+    return cmocka_run_group_tests(tests, enter, unit_leave);
+}
