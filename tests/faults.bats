@@ -185,3 +185,30 @@ download_broken() {
     all_ways_alike
     [[ $(stat -c %s "$server/plain.received") -eq 0 ]]
 }
+
+# cat_broken plain|library: what cat makes of it, in $server/WAY.received and .replies.
+cat_broken() {
+    local preloaded=()
+    [[ $1 == plain ]] || preloaded=(LD_PRELOAD="$library" XFERMMAP_CONF="$server/preload.conf" XFERMMAP_PROCESS=cat)
+    broken_mount "$2" 4096
+    # through a pipe: between two files, cat would have the kernel copy
+    env "${preloaded[@]}" cat "$server/files/disk/broken" 2>"$server/replies" | cat >"$server/received" || true
+    keep_received "$1"
+    disk_unmount
+}
+
+@test "a disk that fails at any page, of a window's first to the file's last" {
+    local offset
+    ways=(plain library)
+    directives 'TransferMMapEngine on' 'TransferMMapMinSize 1'
+    for offset in 0 4096 126976 131072 1044480 $(((4 << 20) - 4096)) $((4 << 20)) $(((4 << 20) + 4096)) \
+        $(((8 << 20) - 4096)) $((8 << 20)) $((size - 4096)); do
+        cat_broken plain "$offset"
+        cat_broken library "$offset"
+        all_ways_alike
+        [[ $(stat -c %s "$server/library.received") -eq $offset ]]
+        grep -q 'Input/output error' "$server/library.replies"
+        [[ $(counter MAPPED) -eq 1 && ($offset -lt 131072 || $(counter BYTES) -gt 0) ]]
+        rm "$server/status"
+    done
+}
