@@ -50,16 +50,6 @@ throttle_reads() {
     echo "$device $2" >"$group/blkio.throttle.read_bps_device"
 }
 
-# Have the kernel drop these files from its page cache; they are on the disk as they are.
-forget_pages() {
-    local file left=0
-    for file; do
-        dd of="$file" oflag=nocache conv=notrunc,fdatasync count=0 status=none
-        left=$((left + $(fincore --bytes --noheadings --output RES "$file")))
-    done
-    [[ $left -lt 1000000 ]] || { echo "$left bytes can't be dropped from memory" >&2; return 1; }
-}
-
 # For bench/measure.py: times of a way in a scenario, milliseconds in one argument.
 record() {
     local time

@@ -17,6 +17,9 @@
  * small ranges, of which those that are on their way cost next to nothing. */
 #define SMALL_RANGE ((size_t)128 << 10)
 
+/* A huge page, bytes, where there are such: x86, arm64. */
+#define HUGE_PAGE ((size_t)2 << 20)
+
 struct place {
     size_t file;
     size_t offset;
@@ -61,6 +64,25 @@ static int touch(const char *memory, size_t length)
     return 0;
 }
 
+/*
+ * Whether the kernel reads this file in by huge pages, for which preload_list() has asked. It does
+ * so as they are touched, two of them ahead; what it is asked for before comes in small ones.
+ */
+static bool comes_in_huge_pages(const struct mapping *mapping)
+{
+    unsigned char there[HUGE_PAGE / 4096];
+    size_t pages = HUGE_PAGE / (size_t)sysconf(_SC_PAGESIZE);
+
+    if (mapping->length < HUGE_PAGE || touch(mapping->memory, 1) != 0 ||
+        mincore(mapping->memory, HUGE_PAGE, there) == -1)
+        return false;
+    for (size_t i = 0; i < pages; i++) {
+        if ((there[i] & 1) == 0)
+            return false;
+    }
+    return true;
+}
+
 static int keep_piece(const struct kept *file, size_t offset, size_t length)
 {
     const char *memory = file->mapping.memory + offset;
@@ -75,10 +97,14 @@ bool keep_files(struct kept *files, size_t count, bool (*give_up)(void))
 {
     struct place asked = {0, 0}, done = {0, 0};
     size_t ahead = 0;
+    bool asks = true;
 
     while (done.file < count) {
         for (; asked.file < count && ahead < AHEAD; step(files, &asked)) {
-            if (files[asked.file].error == 0)
+            if (asked.offset == 0)
+                asks = files[asked.file].error == 0 &&
+                       !comes_in_huge_pages(&files[asked.file].mapping);
+            if (asks)
                 ask_for(&files[asked.file], asked.offset, piece_at(files, asked));
             ahead += piece_at(files, asked);
         }

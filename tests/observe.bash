@@ -37,6 +37,16 @@ listed_and_bytes() {
     echo "$(counter LISTED) $(counter BYTES) $(counter BYTES_KERNEL)"
 }
 
+# Have the kernel drop these files from its page cache; they are on the disk as they are.
+forget_pages() {
+    local file left=0
+    for file; do
+        dd of="$file" oflag=nocache conv=notrunc,fdatasync count=0 status=none
+        left=$((left + $(fincore --bytes --noheadings --output RES "$file")))
+    done
+    [[ $left -lt 1000000 ]] || { echo "$left bytes can't be dropped from memory" >&2; return 1; }
+}
+
 # Where in the memory of process $1 the served file $2 is mapped, be it deleted by now.
 addresses() {
     awk -v path="$server/files/$2" 'index($0, path) { print $1 }' "/proc/$1/maps"

@@ -108,6 +108,37 @@ pages_in_memory() {
     [[ $(locked "$master") -lt 5000 ]]
 }
 
+# How much of the file $2 is mapped by huge pages in process $1, KiB.
+in_huge_pages() {
+    awk -v path="$files/$2" '/^[0-9a-f]+-/ { ours = $6 == path } ours && /^FilePmdMapped:/ { sum += $2 } END { print sum + 0 }' \
+        "/proc/$1/smaps"
+}
+
+# Whether the kernel reads a file of this file system by huge pages, when it is asked to and one is touched.
+kernel_reads_huge_pages() {
+    forget_pages "$files/$1"
+    python3 - "$files/$1" <<'PYTHON'
+import mmap, sys
+with open(sys.argv[1], 'rb') as file:
+    memory = mmap.mmap(file.fileno(), 0, mmap.MAP_SHARED, mmap.PROT_READ)
+    memory.madvise(mmap.MADV_HUGEPAGE)
+    memory[0], memory[-1]
+    smaps = open('/proc/self/smaps').read().split(sys.argv[1])[1]
+    sys.exit(int(smaps.split('FilePmdMapped:')[1].split()[0]) == 0)
+PYTHON
+}
+
+@test "a file that is read in from the disk lies in huge pages, and is the same" {
+    needs_insight
+    make_file image $((8 << 20))
+    make_file other $((8 << 20))
+    kernel_reads_huge_pages other || skip 'here, the kernel reads files in by small pages only'
+    forget_pages "$files/image"
+    serve image
+    [[ $(in_huge_pages "$master" image) -eq 8192 ]]
+    is_downloaded image
+}
+
 @test "what does not fit into TransferMMapMaxMemory is named, in the order of the list" {
     needs_insight
     make_file other 3000000
