@@ -110,8 +110,11 @@ static void print_directives(const struct config *config)
     if (somewhere && config->binding_count > 0)
         (void)printf(" for %zu of %zu addresses, and %s for others", on, config->binding_count,
                      config->engine ? "on" : "off");
-    (void)printf("; files of %s and more are mapped as they are opened\n",
-                 tool_size((uint64_t)config->min_size).text);
+    if (!somewhere)
+        (void)printf("; no download is served from memory\n");
+    else
+        (void)printf("; files of %s and more are mapped as they are opened\n",
+                     tool_size((uint64_t)config->min_size).text);
 }
 
 /* @return false: it does not all fit */
@@ -124,9 +127,9 @@ static bool print_memory(const struct config *config, const struct sum *sum)
     if (most == 0)
         most = memory / 100 * config->max_memory.percent;
     fits = sum->bytes <= most;
-    (void)printf("\n%zu listed files, %s; TransferMMapMaxMemory is %s of %s%s\n", sum->files,
-                 tool_size(sum->bytes).text, tool_size(most).text, tool_size(memory).text,
-                 fits ? "" : ": the last ones will not be kept in memory");
+    (void)printf("\n%zu listed file%s, %s; TransferMMapMaxMemory is %s of %s%s\n", sum->files,
+                 sum->files == 1 ? "" : "s", tool_size(sum->bytes).text, tool_size(most).text,
+                 tool_size(memory).text, fits ? "" : ": the last ones will not be kept in memory");
     if (config->lock && lock < sum->bytes && lock < most)
         (void)printf("TransferMMapLock: this user may lock %s only; set LimitMEMLOCK=infinity in "
                      "the server's unit, or ulimit -l unlimited\n",

@@ -64,6 +64,14 @@ checked() {
     directives "TransferMMapFile $files/big"
     checked
     grep -qE "^ +8\.6 MiB +0 B +by all +$files/big$" <<<"$output"
+    grep -q '^1 listed file, ' <<<"$output"
+}
+
+@test "check says that without the engine nothing is served" {
+    directives "TransferMMapFile $files/big"
+    checked
+    [[ $status -eq 0 && $output == 'TransferMMapEngine off; no download is served from memory'$'\n'* ]]
+    [[ $output != *'as they are opened'* ]]
 }
 
 @test "check finds what a directive file has wrong" {
@@ -105,7 +113,7 @@ checked() {
     mkfifo "$files/pipe"
     directives "TransferMMapFile $files/absent $files $files/big" "TransferMMapFile $files/pipe $files/*.iso"
     checked
-    [[ $status -eq 1 && $output == *"$files/big"*'1 listed files'* ]]
+    [[ $status -eq 1 && $output == *"$files/big"*'1 listed file,'* ]]
     [[ $stderr == *"$files/absent: No such file"* && $stderr == *"$files: is no regular file"* ]]
     [[ $stderr == *"$files/pipe: is no regular file"* && $stderr == *"$files/*.iso: No such file"* ]]
 }
