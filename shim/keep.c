@@ -65,7 +65,7 @@ static int touch(const char *memory, size_t length)
 }
 
 /*
- * Whether the kernel reads this file in by huge pages, for which preload_list() has asked. It does
+ * Whether the kernel reads this file in by huge pages, for which mapping_map() has asked. It does
  * so as they are touched, two of them ahead; what it is asked for before comes in small ones.
  */
 static bool comes_in_huge_pages(const struct mapping *mapping)

@@ -11,6 +11,9 @@ bool mapping_map(struct mapping *mapping, int fd, off64_t start, size_t length)
     *mapping = (struct mapping){.memory = NULL};
     if (memory == MAP_FAILED)
         return false;
+    /* What is read in by touching it then comes in huge pages, of which whoever maps it next has
+     * less to do, too. Where the kernel has none, that's no matter. */
+    (void)madvise(memory, length, MADV_HUGEPAGE);
     *mapping = (struct mapping){.memory = memory, .start = start, .length = length};
     return true;
 }

@@ -235,8 +235,6 @@ static bool map(struct preload *file, int fd)
     }
     if (!mapping_map(&file->mapping, fd, 0, (size_t)file->size))
         return false;
-    /* Sessions then map the file 2 MiB at a time, too. Where the kernel can't, that's no matter. */
-    (void)madvise(file->mapping.memory, file->mapping.length, MADV_HUGEPAGE);
     if (file->way == PRELOAD_INHERITED ||
         madvise(file->mapping.memory, file->mapping.length, MADV_DONTFORK) == 0)
         return true;
