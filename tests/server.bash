@@ -50,12 +50,18 @@ session_user() {
     if [[ $EUID -eq 0 ]]; then echo nobody; else id -un; fi
 }
 
+# What is no file is compiled into the server, which of these differs from release to release.
+load_modules() {
+    local module
+    for module; do
+        [[ ! -e $project/build/server/usr/lib/proftpd/mod_$module.so ]] || echo "LoadModule mod_$module.c"
+    done
+}
+
 server_configuration() {
     cat <<CONFIGURATION
         ModulePath $project/build/server/usr/lib/proftpd
-        LoadModule mod_tls.c
-        LoadModule mod_sftp.c
-        LoadModule mod_deflate.c
+        $(load_modules xfer delay facts auth_file ls log site rlimit lang cap tls sftp deflate)
 
         ServerType standalone
         DefaultAddress $(<"$server/address")
