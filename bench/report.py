@@ -1,6 +1,9 @@
 #!/usr/bin/env python3
 """From the figures in build/bench/results.tsv to the table and the plot in docs/: bench/report.py."""
 
+import os
+import platform
+import re
 import subprocess
 from collections import defaultdict
 from pathlib import Path
@@ -16,11 +19,11 @@ BEGIN, END = "<!-- figures, by bench/report.py -->\n", "<!-- end of figures -->\
 # scenario, figure, theirs, ours, text, at most
 OTHERS = [
     ("reads", "ns", "pread", "served", "one 16 KiB read from a mapping whose pages are present, of pread", 0.70),
-    ("reads", "ns", "memcpy", "served", "the same, of a bare memcpy", 1.10),
-    ("reads", "ns", "pread", "windows", "the same from windows mapped for it, mapping included, of pread", None),
+    ("reads", "ns", "memcpy", "served", "one 16 KiB read from a mapping whose pages are present, of a bare memcpy", 1.10),
+    ("reads", "ns", "pread", "windows", "one 16 KiB read from windows mapped for it, mapping included, of pread", None),
     ("reads", "ns", "plain call", "unserved", "a read of a descriptor that is not served, of the plain call", 1.03),
     ("pressure", "wall", "without", "with", "a listed file of 32 MiB under memory pressure", 0.20),
-    ("pressure", "wall", "without", "vmtouch", "the same, pinned by vmtouch instead", None),
+    ("pressure", "wall", "without", "vmtouch", "the same file pinned by vmtouch instead", None),
     ("login", "wall", "plain", "0", "login, none listed", None),
     ("login", "wall", "0", "100", "login, 100 listed, of none listed", None),
     ("login", "wall", "0", "1000", "login, 1,000 listed, of none listed", None),
@@ -28,11 +31,15 @@ OTHERS = [
 ]
 
 GNUPLOT = """
-set terminal svg size 900,{height} font "sans,13"
+set terminal svg size 1200,{height} font "sans,12"
 set output "{output}"
-set title "With the library, of what it is without (1 is the same; less is better)"
-set xrange [0:1.4]
-set yrange [-0.7:{count}-0.3] reverse
+set label "with the library, of what it is without: 1 is the same, less is better" at screen 0.98, screen 0.98 right
+set lmargin at screen 0.6
+set tmargin 3
+set logscale x 2
+set xrange [0.1:4]
+set xtics (0.125, 0.25, 0.5, 1, 2, 4)
+set yrange [{count}-0.3:-0.7]
 set grid xtics
 set arrow from 1, graph 0 to 1, graph 1 nohead lw 2
 unset key
@@ -61,6 +68,18 @@ def show(values, unit):
     return f"{median(values) * scale:,.0f} {name} ({min(values) * scale:,.0f} to {max(values) * scale:,.0f})"
 
 
+def machine():
+    """What the figures were taken on."""
+    processors = Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    model = re.search(r"^model name\s*: (.*)$", processors, re.M)
+    server = subprocess.run(["bash", "-c", 'source "$0"; "$proftpd" --version', PROJECT / "tests/server.bash"],
+                            check=True, capture_output=True, text=True).stdout.strip()
+    return ", ".join([server, platform.freedesktop_os_release()["PRETTY_NAME"],
+                      "Linux " + re.match(r"[0-9.]*", platform.release())[0],
+                      "a virtual machine" if "hypervisor" in processors else "a machine",
+                      f"{os.cpu_count()} processors ({model[1] if model else platform.machine()})."])
+
+
 def rows_of(results):
     for scenario, figure, theirs, ours, text, promised in OTHERS:
         if (scenario, ours, figure) in results:
@@ -84,14 +103,15 @@ def main():
         missed = promised is not None and share > promised
         table.append(f"| {label} | {show(theirs, figure)} | {show(ours, figure)} | **{share:.2f}** | "
                      f"{'' if promised is None else f'{promised:.2f}'}{', missed' if missed else ''} | {len(ours)} |")
-        points.append(f'"{label[:70]}" {share:.3f} {least:.3f} {most:.3f}')
+        if figure != "calls":
+            points.append(f'"{label}" {share:.3f} {least:.3f} {most:.3f}')
     data = RESULTS.with_name("plot.dat")
     data.write_text("\n".join(points) + "\n", encoding="utf-8")
     subprocess.run(["gnuplot"], check=True, text=True, input=GNUPLOT.format(
         output=PLOT, data=data, count=len(points), height=120 + 28 * len(points)))
     page = PAGE.read_text(encoding="utf-8")
     head, rest = page.split(BEGIN)
-    PAGE.write_text(head + BEGIN + "\n" + "\n".join(table) + "\n\n" + END + rest.split(END)[1], encoding="utf-8")
+    PAGE.write_text(head + BEGIN + "\n![ratios](benchmarks.svg)\n\n" + machine() + "\n\n" + "\n".join(table) + "\n\n" + END + rest.split(END)[1], encoding="utf-8")
 
 
 if __name__ == "__main__":
