@@ -171,7 +171,7 @@ EXPORT ssize_t readv(int fd, const struct iovec *parts, int count)
 {
     ssize_t result;
 
-    return stream_read(fd, parts, count, STREAM_OFFSET, &result)
+    return stream_readv(fd, parts, count, STREAM_OFFSET, &result)
                ? result
                : libc_next(readv)(fd, parts, count);
 }
@@ -180,7 +180,7 @@ EXPORT ssize_t preadv(int fd, const struct iovec *parts, int count, off_t offset
 {
     ssize_t result;
 
-    return offset >= 0 && stream_read(fd, parts, count, offset, &result)
+    return offset >= 0 && stream_readv(fd, parts, count, offset, &result)
                ? result
                : libc_next(preadv)(fd, parts, count, offset);
 }
@@ -189,7 +189,7 @@ EXPORT ssize_t preadv64(int fd, const struct iovec *parts, int count, off64_t of
 {
     ssize_t result;
 
-    return offset >= 0 && stream_read(fd, parts, count, offset, &result)
+    return offset >= 0 && stream_readv(fd, parts, count, offset, &result)
                ? result
                : libc_next(preadv64)(fd, parts, count, offset);
 }
@@ -201,7 +201,7 @@ static bool served_with_flags(int fd, const struct iovec *parts, int count, off6
     if (flags != 0 && offset == -1)
         stream_let_go(fd);
     return flags == 0 && offset >= -1 &&
-           stream_read(fd, parts, count, offset == -1 ? STREAM_OFFSET : offset, result);
+           stream_readv(fd, parts, count, offset == -1 ? STREAM_OFFSET : offset, result);
 }
 
 EXPORT ssize_t preadv2(int fd, const struct iovec *parts, int count, off_t offset, int flags)

@@ -63,8 +63,8 @@ enum { MAX_PARTS = 16 };
 struct request {
     int fd;
     int count;
-    struct iovec parts[MAX_PARTS]; /* a copy: the program's may be nowhere, or be read into */
-    size_t length;                 /* of all parts, bytes */
+    const struct iovec *parts;
+    size_t length; /* of all parts, bytes */
 };
 
 enum outcome {
@@ -536,12 +536,8 @@ static enum outcome answer(struct stream *stream, int slot, const struct request
 }
 
 /* @return false: the request is so odd that only the kernel knows what to say of it */
-static bool take_parts(struct request *request, const struct iovec *parts)
+static bool measure(struct request *request)
 {
-    request->length = 0;
-    if (request->count < 1 || request->count > MAX_PARTS ||
-        !guard_copy(request->parts, parts, (size_t)request->count * sizeof *parts))
-        return false;
     for (int i = 0; i < request->count; i++) {
         const struct iovec *part = &request->parts[i];
         if (part->iov_len > MOST_BYTES - request->length ||
@@ -562,12 +558,10 @@ bool stream_read(int fd, const struct iovec *parts, int count, off64_t offset, s
         return false;
 
     struct stream *stream = &streams[slot];
-    struct request request;
+    struct request request = {.fd = fd, .count = count, .parts = parts};
     enum outcome outcome = NO_ANSWER;
     int saved = errno;
-    request.fd = fd;
-    request.count = count;
-    if (guard_ready() && take_parts(&request, parts)) {
+    if (guard_ready() && measure(&request)) {
         bool exclusive = !atomic_flag_test_and_set(&stream->busy);
         outcome = answer(stream, slot, &request, offset, exclusive, result);
         if (exclusive)
@@ -579,6 +573,19 @@ bool stream_read(int fd, const struct iovec *parts, int count, off64_t offset, s
         stream_let_go(fd);
     descriptor_unpin(slot);
     return outcome != NO_ANSWER;
+}
+
+bool stream_readv(int fd, const struct iovec *parts, int count, off64_t offset, ssize_t *result)
+{
+    struct iovec copies[MAX_PARTS];
+
+    if (!descriptor_served(fd))
+        return false;
+    if (count >= 1 && count <= MAX_PARTS && guard_ready() &&
+        guard_copy(copies, parts, (size_t)count * sizeof *parts))
+        return stream_read(fd, copies, count, offset, result);
+    stream_let_go(fd);
+    return false;
 }
 
 /* ---- sending ---- */

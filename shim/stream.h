@@ -39,6 +39,9 @@ void stream_opened(int fd, const char *path, int flags);
  */
 bool stream_read(int fd, const struct iovec *parts, int count, off64_t offset, ssize_t *result);
 
+/* The same with parts that are the program's: they may be nowhere, or be read into. */
+bool stream_readv(int fd, const struct iovec *parts, int count, off64_t offset, ssize_t *result);
+
 /*
  * sendfile(2), for which the disk is asked ahead as for reads. With `offset` NULL the kernel's
  * offset is put right before, for good.

@@ -99,7 +99,7 @@ static ssize_t readv_served(int fd, const struct iovec *parts, int count, off64_
 {
     ssize_t result;
 
-    if (stream_read(fd, parts, count, offset, &result))
+    if (stream_readv(fd, parts, count, offset, &result))
         return result;
     return offset == STREAM_OFFSET ? readv(fd, parts, count) : preadv64(fd, parts, count, offset);
 }
