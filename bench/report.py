@@ -23,7 +23,7 @@ OTHERS = [
     ("reads", "ns", "pread", "windows", "one 16 KiB read from windows mapped for it, mapping included, of pread", None),
     ("reads", "ns", "plain call", "unserved", "a read of a descriptor that is not served, of the plain call", 1.03),
     ("pressure", "wall", "without", "with", "a listed file of 32 MiB under memory pressure", 0.20),
-    ("pressure", "wall", "without", "vmtouch", "the same file pinned by vmtouch instead", None),
+    ("pressure", "wall", "without", "vmtouch", "the same file pinned by vmtouch", None),
     ("login", "wall", "plain", "0", "login, none listed", None),
     ("login", "wall", "0", "100", "login, 100 listed, of none listed", None),
     ("login", "wall", "0", "1000", "login, 1,000 listed, of none listed", None),
@@ -89,7 +89,7 @@ def rows_of(results):
             for way in scenario.ways[1:]:
                 theirs, ours = (results.get((scenario.name, name, figure)) for name in ("without", way.name))
                 if ours and theirs:
-                    text = scenario.text if way.name == "with" else f"{scenario.text}: {way.name} instead"
+                    text = scenario.text if way.name == "with" else f"{scenario.text}: {way.name}"
                     yield text, figure, theirs, ours, promised if way.name == "with" else None
 
 

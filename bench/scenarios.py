@@ -27,6 +27,13 @@ def ways(server, *others, listed=False):
     return [Way("without", None, server), Way("with", library, server), *others]
 
 
+def buffers():
+    """Without the library, and with it and transfer buffers of several sizes."""
+    return [Way("without", None, OFF)] + [
+        Way(f"TransferMMapReadSize {size}", LIBRARY + (f"TransferMMapReadSize {size}",), OFF)
+        for size in ("off", "64 KB", "128 KB", "256 KB", "512 KB", "1 MB")]
+
+
 @dataclass
 class Scenario:
     name: str
@@ -168,6 +175,8 @@ def everything():
                  get=("lftp_get", "data", "ftp:use-mode-z yes"), size=32 * MIB, quick=False),
         Scenario("ascii", "ASCII, 64 MiB warm", ways(OFF, UNMAPPED), {"cpu": 1.00}, get=("ftp_get", "data", "--use-ascii"),
                  size=64 * MIB, quick=False, text_file=True),
+        Scenario("buffer plain", "plain, 256 MiB warm", buffers(), {"cpu": None}, quick=False),
+        Scenario("buffer ftps", "FTPS, 256 MiB warm", buffers(), {"cpu": None}, get=("ftps_get", "data"), quick=False),
         Scenario("sendfile", "UseSendfile on, 1 GiB warm", ways(ON), {"cpu": 1.01, "wall": 1.01, "calls": None}, size=1024 * MIB),
         *small,
         Throttled("disk off", "cold 256 MiB, disk of 500 requests a second, UseSendfile off", ways(OFF),
