@@ -35,7 +35,7 @@ static void defaults_of_an_empty_file(void **state)
     assert_int_equal(config.max_memory.bytes, 0);
     assert_int_equal(config.max_memory.percent, 50);
     assert_int_equal(config.read_ahead, 8 * MIB);
-    assert_int_equal(config.read_size, 256 * KIB);
+    assert_int_equal(config.read_size, 128 * KIB);
     assert_int_equal(config.log, LOG_TO_SYSLOG);
     assert_null(config.log_path);
     assert_string_equal(config.status_path, STATUS_DEFAULT_PATH);
