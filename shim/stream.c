@@ -236,7 +236,7 @@ static void give_back(int slot, off64_t offset)
  * @param for_good  false: its duplicates are served on. True: they follow when they are used, see
  *                  answer()
  */
-static void part(int fd, bool for_good)
+static void leave(int fd, bool for_good)
 {
     if (!descriptor_served(fd))
         return;
@@ -256,7 +256,7 @@ static void part(int fd, bool for_good)
 
 void stream_let_go(int fd)
 {
-    part(fd, true);
+    leave(fd, true);
 }
 
 void stream_let_go_range(unsigned first, unsigned last)
@@ -269,7 +269,7 @@ void stream_let_go_range(unsigned first, unsigned last)
 
 void stream_closing(int fd)
 {
-    part(fd, false); /* handed over, for the close may not happen: it is a cancellation point */
+    leave(fd, false); /* handed over, for the close may not happen: it is a cancellation point */
 }
 
 bool stream_duplicated(int fd, int duplicate)
