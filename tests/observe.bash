@@ -41,7 +41,7 @@ listed_and_bytes() {
 forget_pages() {
     local file left=0
     for file; do
-        dd of="$file" oflag=nocache conv=notrunc,fdatasync count=0 status=none
+        dd of="$file" oflag=nocache conv=nocreat,notrunc,fdatasync count=0 status=none
         left=$((left + $(fincore --bytes --noheadings --output RES "$file")))
     done
     [[ $left -lt 1000000 ]] || { echo "$left bytes can't be dropped from memory" >&2; return 1; }

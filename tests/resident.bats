@@ -58,7 +58,7 @@ start() {
 }
 
 @test "without the allowance to lock, the log says once what to do, and the files are read in" {
-    forget_pages big
+    forget_pages "$files/big"
     list big small
     local as_user
     become_plain_user
@@ -80,19 +80,13 @@ start() {
     [[ $(listed_and_bytes) == '2 9005001 0' ]]
 }
 
-forget_pages() {
-    sync "$files/$1"
-    dd of="$files/$1" oflag=nocache conv=notrunc,fdatasync count=0 status=none
-    [[ $(pages_in_memory "$1") -lt $(stat -c %s "$files/$1") ]]
-}
-
 pages_in_memory() {
     fincore --bytes --noheadings --output RES "$files/$1" | tr -d ' '
 }
 
 @test "TransferMMapLock off only reads in" {
     needs_insight
-    forget_pages big
+    forget_pages "$files/big"
     list big small
     echo 'TransferMMapLock off' >>"$server/preload.conf"
     start preloaded

@@ -59,8 +59,7 @@ checked() {
 }
 
 @test "check sees what of a file is in memory" {
-    sync "$files/big"
-    dd if="$files/big" iflag=nocache count=0 status=none
+    forget_pages "$files/big"
     directives "TransferMMapFile $files/big"
     checked
     grep -qE "^ +8\.6 MiB +0 B +by all +$files/big$" <<<"$output"
