@@ -5,6 +5,7 @@
 #include "status.h"
 
 #if defined __x86_64__ || defined __i386__
+#define HAS_STRING_INSTRUCTION
 #include <cpuid.h>
 #endif
 #include <setjmp.h>
@@ -26,6 +27,7 @@ struct copy {
 static _Thread_local struct copy *volatile current;
 static _Thread_local volatile sig_atomic_t known_unblocked;
 static atomic_bool always_ask;
+static atomic_bool fast_instruction; /* see copy_by_instruction() */
 
 static bool touches(const struct copy *copy, int number, const siginfo_t *info)
 {
@@ -53,10 +55,23 @@ static bool on_fault(int number, siginfo_t *info, void *context)
     siglongjmp(copy->fault, 1);
 }
 
+/* "Enhanced REP MOVSB", CPUID leaf 7. */
+static bool has_fast_instruction(void)
+{
+#ifdef HAS_STRING_INSTRUCTION
+    unsigned a, b = 0, c, d;
+
+    return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (b >> 9 & 1) != 0;
+#else
+    return false;
+#endif
+}
+
 void guard_start(void)
 {
     signals_stand_before(SIGBUS, on_fault);
     signals_stand_before(SIGSEGV, on_fault);
+    atomic_store(&fast_instruction, has_fast_instruction());
 }
 
 bool guard_ready(void)
@@ -108,34 +123,21 @@ static void copy_by_pages(char *to, const char *from, size_t length)
     }
 }
 
-#if defined __x86_64__ || defined __i386__
-/* The instruction that the kernel copies with, where it is fast ("enhanced REP MOVSB", CPUID leaf
- * 7). */
-static bool copies_by_instruction(char *to, const char *from, size_t length)
+/* As the kernel copies, where that is fast. Below a page it takes longer to begin than it saves. */
+static void copy_by_instruction(char *to, const char *from, size_t length)
 {
-    static atomic_int fast; /* 0: not known yet, -1: no */
-    unsigned a, b = 0, c, d;
-
-    if (length < PAGE)
-        return false;
-    if (atomic_load_explicit(&fast, memory_order_relaxed) == 0)
-        atomic_store(&fast, __get_cpuid_count(7, 0, &a, &b, &c, &d) && (b >> 9 & 1) ? 1 : -1);
-    if (atomic_load_explicit(&fast, memory_order_relaxed) == -1)
-        return false;
+#ifdef HAS_STRING_INSTRUCTION
     __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(length) : : "memory");
-    return true;
-}
 #else
-static bool copies_by_instruction(char *to, const char *from, size_t length)
-{
-    (void)to, (void)from, (void)length;
-    return false;
-}
+    copy_by_pages(to, from, length);
 #endif
+}
 
 __attribute__((noinline)) static void copy_in_order(char *to, const char *from, size_t length)
 {
-    if (!copies_by_instruction(to, from, length))
+    if (length >= PAGE && atomic_load_explicit(&fast_instruction, memory_order_relaxed))
+        copy_by_instruction(to, from, length);
+    else
         copy_by_pages(to, from, length);
 }
 
