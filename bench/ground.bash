@@ -52,11 +52,9 @@ throttle_reads() {
 
 # For bench/measure.py: times of a way in a scenario, milliseconds in one argument.
 record() {
-    local time
     [[ ${RESULTS:-} ]] || return 0
-    for time in $3; do
-        printf '%s\t%s\twall\t%s\n' "$1" "$2" "$(awk -v time="$time" 'BEGIN { print time / 1000 }')" >>"$RESULTS"
-    done
+    tr ' ' '\n' <<<"${3# }" | awk -v OFS='\t' -v scenario="$1" -v way="$2" '{ print scenario, way, "wall", $1 / 1000 }' \
+        >>"$RESULTS"
 }
 
 # Of milliseconds in one argument: "median (least to most)".

@@ -1,4 +1,4 @@
-"""A server to measure, made by tests/server.bash, and what a download from it costs."""
+"""A server to measure, made by tests/observe.bash, and what a download from it costs."""
 
 import os
 import signal
@@ -36,7 +36,7 @@ class Server:
         script = 'set -euo pipefail; source "$0"; server=$1; "${@:2}"'
         directory = getattr(self, "directory", "")
         return subprocess.run(
-            ["bash", "-c", script, PROJECT / "tests/server.bash", directory, *words],
+            ["bash", "-c", script, PROJECT / "tests/observe.bash", directory, *words],
             stdin=subprocess.DEVNULL, stdout=stdout, text=True, check=True)
 
     def start(self, way):
@@ -56,7 +56,7 @@ class Server:
         return int((self.directory / "pid").read_text())
 
     def get(self, client, *arguments):
-        """Download with one of the clients of server.bash; what arrives is thrown away."""
+        """Download with one of the clients of tests/server.bash; what arrives is thrown away."""
         self.call(client, *arguments, stdout=subprocess.DEVNULL)
 
     def url(self, name):

@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 import time
+from contextlib import contextmanager
 
 from harness import PROJECT, Server, Unavailable
 from scenarios import MIB, everything, write_file
@@ -19,30 +20,32 @@ OUTPUT = PROJECT / "build/bench"
 RESULTS = OUTPUT / "results.tsv"
 
 
-def measure_once(server, scenario, way):
+@contextmanager
+def started(server, scenario, way):
     server.start(way)
     try:
         scenario.before(server)
+        yield
+    finally:
+        server.stop()
+
+
+def measure_once(server, scenario, way):
+    with started(server, scenario, way):
         start = time.monotonic()
         scenario.fetch(server)
         wall = time.monotonic() - start
         server.await_end_of_sessions()
         return {"cpu": server.session_seconds(), "wall": wall}
-    finally:
-        server.stop()
 
 
 def count_calls(server, scenario, way):
     """System calls of the server and its sessions per MiB."""
-    server.start(way)
-    try:
-        scenario.before(server)
+    with started(server, scenario, way):
         with server.counting_calls() as count:
             scenario.fetch(server)
             server.await_end_of_sessions()
         return count() / (scenario.size / MIB)
-    finally:
-        server.stop()
 
 
 def measure(scenario, runs, record):
@@ -71,7 +74,7 @@ def measure_reads(runs, record):
     """The microbenchmark: bench/perread.c."""
     listed, other, conf = OUTPUT / "listed", OUTPUT / "other", OUTPUT / "perread.conf"
     for file in (listed, other):
-        write_file(file, 256 << 20)
+        write_file(file, 256 * MIB)
     conf.write_text(f"TransferMMapEngine on\nTransferMMapFile {listed}\nTransferMMapMinSize 1\n"
                     "TransferMMapLog none\nTransferMMapStatusFile none\n")
     environment = os.environ | {"LD_PRELOAD": str(PROJECT / "build/libxfermmap.so"),

@@ -1,10 +1,8 @@
 """What is measured: each scenario is a file, a client, and the ways to serve it that are compared."""
 
-import ctypes
 import os
 import shutil
 import subprocess
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,7 +13,6 @@ MIB = 1 << 20
 OFF, ON = ("UseSendfile off",), ("UseSendfile on",)
 LIBRARY = ("TransferMMapEngine on",)
 
-
 # What people would do instead, or beside: only the larger buffer; and the library's, with the reads left to the kernel.
 SNDBUF = Way("SocketOptions sndbuf 262144", None, OFF, ("SocketOptions sndbuf 262144",))
 UNMAPPED = Way("TransferMMapMinSize 1000 GB", LIBRARY + ("TransferMMapMinSize 1000 GB",), OFF)
@@ -23,7 +20,7 @@ UNMAPPED = Way("TransferMMapMinSize 1000 GB", LIBRARY + ("TransferMMapMinSize 10
 
 def ways(server, *others, listed=False):
     """Without the library and with it, and others."""
-    library = LIBRARY + (("TransferMMapFile {files}/data",) if listed else ())
+    library = LIBRARY + (("TransferMMapFile {files}/data*",) if listed else ())
     return [Way("without", None, server), Way("with", library, server), *others]
 
 
@@ -52,7 +49,7 @@ class Scenario:
     def prepare(self, server):
         write_file(server.files / "data", self.size, self.text_file)
         if not self.as_written:
-            drop_from_cache(server.files / "data")
+            server.call("forget_pages", server.files / "data")
         for copy in range(1, self.copies + 1 if self.copies > 1 else 1):
             shutil.copy(server.files / "data", server.files / f"data{copy}")
 
@@ -86,13 +83,6 @@ def fetch_many(server, clients):
                for _ in range(clients)]
     if any([client.wait() for client in running]):
         raise RuntimeError("a client failed")
-
-
-def drop_from_cache(path):
-    fd = os.open(path, os.O_RDONLY)
-    os.fsync(fd)
-    os.posix_fadvise(fd, 0, 0, os.POSIX_FADV_DONTNEED)
-    os.close(fd)
 
 
 def must(*command):
@@ -142,7 +132,7 @@ class Throttled(Scenario):
             f"{os.major(number)}:{os.minor(number)} {self.reads_per_second}")
 
     def before(self, server):
-        drop_from_cache(server.files / "disk/broken")
+        server.call("forget_pages", server.files / "disk/broken")
         (self.group / "cgroup.procs").write_text(str(server.pid()))
 
     def after(self, server):
@@ -156,10 +146,7 @@ class Throttled(Scenario):
 def everything():
     small = [Scenario(f"small {size >> 10} KiB{' listed' * listed}",
                       f"{size >> 10} KiB, {'listed' if listed else 'not listed'}, 500 in 25 sessions",
-                      ways(OFF, listed=False) if not listed else [
-                          Way("without", None, OFF),
-                          Way("with", LIBRARY + ("TransferMMapFile {files}/data*",), OFF)],
-                      {"cpu": 1.00 if listed else 1.01}, size=size, copies=500, quick=False)
+                      ways(OFF, listed=listed), {"cpu": 1.00 if listed else 1.01}, size=size, copies=500, quick=False)
              for listed in (False, True) for size in (4 << 10, MIB)]
     return [
         Scenario("plain", "plain, UseSendfile off, 256 MiB warm",
@@ -168,23 +155,27 @@ def everything():
         Scenario("plain listed", "plain, 256 MiB warm, listed", ways(OFF, listed=True), {"cpu": None}, quick=False),
         Scenario("plain written", "plain, 256 MiB as another program wrote it", ways(OFF, UNMAPPED), {"cpu": None},
                  as_written=True, quick=False),
-        Scenario("ftps", "FTPS, 256 MiB warm", ways(OFF, SNDBUF, UNMAPPED), {"cpu": 0.82, "calls": None}, get=("ftps_get", "data")),
-        Scenario("sftp", "SFTP, 128 MiB warm", ways(OFF, UNMAPPED), {"cpu": 1.00}, get=("sftp_get", "data"), size=128 * MIB,
-                 quick=False),
+        Scenario("ftps", "FTPS, 256 MiB warm", ways(OFF, SNDBUF, UNMAPPED), {"cpu": 0.82, "calls": None},
+                 get=("ftps_get", "data")),
+        Scenario("sftp", "SFTP, 128 MiB warm", ways(OFF, UNMAPPED), {"cpu": 1.00}, get=("sftp_get", "data"),
+                 size=128 * MIB, quick=False),
         Scenario("mode z", "MODE Z, 32 MiB warm", ways(OFF, UNMAPPED), {"cpu": 1.00},
                  get=("lftp_get", "data", "ftp:use-mode-z yes"), size=32 * MIB, quick=False),
-        Scenario("ascii", "ASCII, 64 MiB warm", ways(OFF, UNMAPPED), {"cpu": 1.00}, get=("ftp_get", "data", "--use-ascii"),
-                 size=64 * MIB, quick=False, text_file=True),
+        Scenario("ascii", "ASCII, 64 MiB warm", ways(OFF, UNMAPPED), {"cpu": 1.00},
+                 get=("ftp_get", "data", "--use-ascii"), size=64 * MIB, quick=False, text_file=True),
         Scenario("buffer plain", "plain, 256 MiB warm", buffers(), {"cpu": None}, quick=False),
         Scenario("buffer ftps", "FTPS, 256 MiB warm", buffers(), {"cpu": None}, get=("ftps_get", "data"), quick=False),
-        Scenario("sendfile", "UseSendfile on, 1 GiB warm", ways(ON), {"cpu": 1.01, "wall": 1.01, "calls": None}, size=1024 * MIB),
+        Scenario("sendfile", "UseSendfile on, 1 GiB warm", ways(ON), {"cpu": 1.01, "wall": 1.01, "calls": None},
+                 size=1024 * MIB),
         *small,
         Throttled("disk off", "cold 256 MiB, disk of 500 requests a second, UseSendfile off", ways(OFF),
                   {"wall": 0.25}, one_core=False, get=("ftp_get", "disk/broken")),
-        Throttled("disk on", "cold 256 MiB, disk of 500 requests a second, UseSendfile on", ways(ON), {"wall": 0.25}, one_core=False, get=("ftp_get", "disk/broken")),
+        Throttled("disk on", "cold 256 MiB, disk of 500 requests a second, UseSendfile on", ways(ON),
+                  {"wall": 0.25}, one_core=False, get=("ftp_get", "disk/broken")),
         Fuse("fuse off", "cold 256 MiB, FUSE at 5 ms a request, UseSendfile off", ways(OFF), {"wall": 0.25},
              one_core=False, get=("ftp_get", "disk/broken")),
-        Fuse("fuse on", "cold 256 MiB, FUSE at 5 ms a request, UseSendfile on", ways(ON), {"wall": 0.25}, one_core=False, get=("ftp_get", "disk/broken")),
+        Fuse("fuse on", "cold 256 MiB, FUSE at 5 ms a request, UseSendfile on", ways(ON), {"wall": 0.25},
+             one_core=False, get=("ftp_get", "disk/broken")),
         Scenario("rate", "8 MiB at TransferRate RETR 2048", ways(OFF + ("TransferRate RETR 2048",)), {"wall": 1.05},
                  size=8 * MIB, quick=False),
         Scenario("64 clients", "64 clients, plain, 16 MiB warm", ways(OFF), {"wall": 1.00}, size=16 * MIB,
