@@ -6,12 +6,13 @@
 # make fuzz     random calls through the library and by the kernel, compared; SECONDS=60
 # make fuzz-config  the directive file under libFuzzer, SECONDS=60
 # make soak     a server at work, SECONDS=60, with all kinds of sessions while its files change
+# make valgrind the unit tests under valgrind; takes minutes
 # make install  as root; PREFIX is /usr/local, SYSCONFDIR /etc; with DESTDIR too; make uninstall
 # make deb      a Debian package, in build/deb
 # make matrix   the package, the build and the tests in other Debian releases; takes long
 # make lint     clang-tidy, cppcheck, shellcheck; make format applies clang-format
 #
-# demo, bench, check, lint and format install the Debian packages that they need, through sudo where you
+# demo, bench, check, valgrind, lint and format install the Debian packages that they need, through sudo where you
 # are not root: tests/setup lists them. Nothing is installed by the rest.
 
 VERSION = 1.0

@@ -4,75 +4,75 @@
 passes() {
     local layout=()
     ! setarch -R true 2>/dev/null || layout=(setarch -R) # the thread sanitizer knows few of them
-    CMOCKA_MESSAGE_OUTPUT=TAP "${layout[@]}" "$BATS_TEST_DIRNAME/../build/unit/test_$1"
+    CMOCKA_MESSAGE_OUTPUT=TAP "${layout[@]}" "$BATS_TEST_DIRNAME/../build/unit/$1"
 }
 
 @test "unit: the directive file" {
-    passes config
+    passes test_config
 }
 
 @test "unit: the server's own configuration as directive file" {
-    passes config_server
+    passes test_config_server
 }
 
 @test "unit: descriptors and their streams" {
-    passes descriptor
+    passes test_descriptor
 }
 
 @test "unit: what everybody may read" {
-    passes everyone
+    passes test_everyone
 }
 
 @test "unit: copying from memory that may fault" {
-    passes guard
+    passes test_guard
 }
 
 @test "unit: reading in and locking" {
-    passes keep
+    passes test_keep
 }
 
 @test "unit: how much memory there is to take" {
-    passes allowance
+    passes test_allowance
 }
 
 @test "unit: what sessions tell the master" {
-    passes notice
+    passes test_notice
 }
 
 @test "unit: listed files" {
-    passes preload
+    passes test_preload
 }
 
 @test "unit: the transfer buffer's size" {
-    passes readsize
+    passes test_readsize
 }
 
 @test "unit: each call to the system in turn refused" {
-    passes refused
+    passes test_refused
 }
 
 @test "unit: keeping files in memory" {
-    passes resident
+    passes test_resident
 }
 
 @test "unit: the rights of one thread" {
-    passes rights
+    passes test_rights
 }
 
 @test "unit: standing before the program's signals" {
-    passes signals
+    passes test_signals
 }
 
 @test "unit: counting in shared memory" {
-    passes status
+    passes test_status
 }
 
 @test "unit: reading as the kernel does" {
-    passes stream
+    passes test_stream
 }
 
 @test "unit: many threads at once" {
-    passes threads
+    passes threads/test_threads
 }
 
 @test "unit: what a fuzzer made of the directive file" {

@@ -91,10 +91,10 @@ static bool put(const char *path, const char *text)
 /* /sys/fs/cgroup empty, and /proc/self/cgroup with this text. */
 static void see(const char *groups)
 {
-    in_story(unshare(CLONE_NEWNS) == 0 && mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
+    in_story(unshare(CLONE_NEWNS) == 0 && mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) == 0);
     in_story(mount("none", "/sys/fs/cgroup", "tmpfs", 0, NULL) == 0);
     in_story(put("groups", groups) &&
-             mount("groups", "/proc/self/cgroup", NULL, MS_BIND, NULL) == 0);
+             mount("groups", "/proc/self/cgroup", "none", MS_BIND, NULL) == 0);
 }
 
 /* A file below /sys/fs/cgroup, with the directories that it takes. */

@@ -835,6 +835,8 @@ static void bad_buffers(void **state)
     static const size_t counts[] = {1, 64, 100, 101, 5000, 100000};
 
     (void)state;
+    if (under_valgrind())
+        skip();
     start();
     make_file("file", 50000);
     for (size_t i = 0; i < COUNT(buffers); i++) {
@@ -854,6 +856,8 @@ static void buffers_beyond_user_space(void **state)
     static const size_t counts[] = {0, 1, 32}; /* the sanitizer minds more */
 
     (void)state;
+    if (under_valgrind())
+        skip();
     start();
     make_file("file", 50000);
     for (size_t i = 0; i < COUNT(buffers); i++) {
@@ -882,6 +886,8 @@ static void huge_counts(void **state)
         INT32_MAX, 0x7ffff000, 0x7fffefff, UINT32_MAX, (size_t)UINT32_MAX + 1, SSIZE_MAX, SIZE_MAX};
 
     (void)state;
+    if (under_valgrind())
+        skip();
     start();
     make_file("file", 50000);
     for (size_t i = 0; i < COUNT(counts); i++) {
@@ -925,6 +931,8 @@ static void bad_parts(void **state)
     struct iovec *const straddling = (struct iovec *)none - 1;
 
     (void)state;
+    if (under_valgrind())
+        skip();
     start();
     make_file("file", 50000);
     *straddling = good;

@@ -15,8 +15,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-enum { WATCHDOG_SECONDS = 60 };
-
 static char directory[] = "/tmp/xfermmap-unit.XXXXXX";
 
 /* The faults are the library's, and the program's that the tests play: the sanitizer stays out. */
@@ -36,11 +34,22 @@ int munlock(const void *memory, size_t length)
     return (int)syscall(SYS_munlock, memory, length);
 }
 
+bool under_valgrind(void)
+{
+    return getenv("UNDER_VALGRIND") != NULL;
+}
+
+/* No test waits for ever. */
+static void set_watchdog(void)
+{
+    (void)alarm(under_valgrind() ? 900 : 60);
+}
+
 int unit_enter(void **state)
 {
     (void)state;
     (void)umask(022);
-    (void)alarm(WATCHDOG_SECONDS);
+    set_watchdog();
     return mkdtemp(directory) != NULL ? chdir(directory) : -1;
 }
 
@@ -127,7 +136,7 @@ int ending_of(void (*story)(void))
     assert_int_not_equal(child, -1);
     if (child == 0) {
         (void)setrlimit(RLIMIT_CORE, &no_core);
-        (void)alarm(WATCHDOG_SECONDS);
+        set_watchdog();
         story();
         _exit(0);
     }
