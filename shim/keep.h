@@ -12,7 +12,8 @@
 
 /* A mapped file to be kept. */
 struct kept {
-    size_t index; /* the caller's, for which file this is */
+    size_t index; /* the caller's, for which file this is; and its path */
+    const char *path;
     struct mapping mapping;
     bool lock; /* shall be locked, not only read in */
     int error; /* 0; if not before, it is left alone. out: EIO, it could not be read; or, of what

@@ -1,9 +1,11 @@
 #include "preload.h"
 
 #include "critical.h"
+#include "libc.h"
 #include "status.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -216,6 +218,14 @@ void preload_retire_unlisted(void)
     atomic_store(&any, files != NULL);
     critical_leave(&section);
     sweep();
+}
+
+int preload_open(const char *path)
+{
+    struct stat64 status;
+    bool regular = stat64(path, &status) == 0 && S_ISREG(status.st_mode);
+
+    return libc_next(open)(path, (regular ? O_RDONLY | O_NONBLOCK : O_PATH) | O_CLOEXEC | O_NOCTTY);
 }
 
 void preload_begin(void)

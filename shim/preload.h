@@ -52,6 +52,14 @@ enum preload_way {
     PRELOAD_INHERITED /* in its children, too */
 };
 
+/*
+ * Open a listed file to look at and to map it, past the library: a keeper's descriptors are its
+ * own, and have the numbers of others. What is no regular file can only be looked at, for opening
+ * it might do something to a device, or wait for a pipe's other end.
+ * @return -1: errno of open(2)
+ */
+int preload_open(const char *path);
+
 /* Begin a new list: none of the files is listed any more. */
 void preload_begin(void);
 

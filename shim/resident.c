@@ -4,6 +4,7 @@
 #include "critical.h"
 #include "everyone.h"
 #include "keep.h"
+#include "keeper.h"
 #include "libc.h"
 #include "log.h"
 #include "notice.h"
@@ -16,7 +17,6 @@
 #include <glob.h>
 #include <limits.h>
 #include <linux/close_range.h>
-#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -26,7 +26,6 @@
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -35,6 +34,7 @@ enum {
     KEPT_HERE = 256,        /* files in the master; each costs every fork 0.35 us */
     INHERITED = 64,         /* files whose mapping sessions have, too */
     RECHECK_SECONDS = 3,    /* between two looks at files that sessions found changed */
+    KEEPER_SECONDS = 60,    /* between two looks at the keeper, where nothing else happens */
     NAMED_IN_LOG = 20,      /* files that the log names for one and the same reason */
     STACK_BYTES = 512 << 10 /* of the thread */
 };
@@ -74,7 +74,7 @@ static struct wanted *current;
 static struct listed *list;
 static size_t count, room, here, inherited;
 static struct told told;
-static pid_t keeper; /* holds what is not `here`; 0: there is none */
+static struct keeper keeper = KEEPER_NONE; /* holds what is not `here` */
 static uid_t rights;
 
 static bool superseded(void)
@@ -163,13 +163,6 @@ static const char *take_open_file(struct listed *item, int fd)
     return NULL;
 }
 
-/* Past the library: the thread's descriptors are its own, and have the numbers of others. */
-static int open_listed(const char *path)
-{
-    /* O_NONBLOCK: opening a FIFO would wait for its other end */
-    return libc_next(open)(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
-}
-
 static void tell_problem(const struct listed *item, const char *wrong)
 {
     if (wrong != NULL && worth_a_line(&told.unlisted))
@@ -179,7 +172,7 @@ static void tell_problem(const struct listed *item, const char *wrong)
 
 static void take(struct listed *item)
 {
-    int fd = open_listed(item->path);
+    int fd = preload_open(item->path);
 
     tell_problem(item, take_open_file(item, fd));
     if (fd != -1)
@@ -342,8 +335,10 @@ static size_t collect(bool by_keeper, struct kept **todo)
         if (*todo == NULL)
             tell_failure(item, ENOMEM);
         else
-            (*todo)[found++] = (struct kept){
-                .index = i, .mapping = *preload_mapping(item->file), .lock = item->lock};
+            (*todo)[found++] = (struct kept){.index = i,
+                                             .path = item->path,
+                                             .mapping = *preload_mapping(item->file),
+                                             .lock = item->lock};
     }
     return found;
 }
@@ -366,49 +361,6 @@ static bool keep_here(void)
     return whole;
 }
 
-/* ---- the keeper: a process for the files that would make every fork of the master slow ---- */
-
-struct report { /* from the keeper, one for each of its files that failed, and one at the end */
-    size_t index;
-    int error;
-};
-
-#define FINISHED SIZE_MAX
-
-static bool never(void)
-{
-    return false;
-}
-
-/* In the keeper, which was forked off a thread and so must not allocate. */
-static _Noreturn void keep_there(struct kept *todo, size_t found, pid_t master, int reports)
-{
-    struct report last = {.index = FINISHED};
-
-    (void)prctl(PR_SET_NAME, "xfermmap");
-    (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-    for (size_t i = 0; i < found; i++) {
-        int fd = open_listed(list[todo[i].index].path);
-        struct stat64 status = {.st_size = 0};
-        if (fd == -1 || fstat64(fd, &status) == -1 ||
-            !mapping_map(&todo[i].mapping, fd, 0, (size_t)status.st_size))
-            todo[i].error = errno;
-        if (fd != -1)
-            (void)libc_next(close)(fd);
-    }
-    (void)keep_files(todo, found, never);
-    for (size_t i = 0; i < found; i++) {
-        struct report report = {todo[i].index, todo[i].error};
-        if (report.error != 0)
-            (void)!write(reports, &report, sizeof report);
-    }
-    (void)!write(reports, &last, sizeof last);
-    (void)libc_next(close)(reports);
-    while (getppid() == master) /* killed when that ends; asked, in case it ended before prctl() */
-        (void)sleep(60);
-    _exit(0);
-}
-
 /* Without it, what it should hold is not in memory. */
 static void tell_no_keeper(const char *why)
 {
@@ -424,60 +376,21 @@ static void tell_no_keeper(const char *why)
              files, why);
 }
 
-static void dismiss(pid_t process)
-{
-    if (process <= 0)
-        return;
-    (void)kill(process, SIGKILL);
-    (void)waitpid(process, NULL, (int)__WCLONE);
-}
-
-/* A process that is no child to the server's waitpid(2), and sends it no SIGCHLD: clone(2). So its
- * number stays its own, too, until it is dismissed. */
-static pid_t fork_unseen(void)
-{
-    return (pid_t)syscall(SYS_clone, 0, NULL, NULL, NULL, NULL);
-}
-
-/* @return its process number; 0: it can't be had, errno */
-static pid_t employ(struct kept *todo, size_t found, int *reports)
-{
-    int ends[2];
-    pid_t master = getpid(), process;
-
-    if (pipe2(ends, O_CLOEXEC) == -1)
-        return 0;
-    struct critical section = critical_enter(); /* the child gets it in one piece */
-    process = fork_unseen();
-    critical_leave(&section);
-    if (process == 0) {
-        (void)libc_next(close)(ends[0]);
-        keep_there(todo, found, master, ends[1]);
-    }
-    int failure = errno;
-    (void)libc_next(close)(ends[1]);
-    *reports = ends[0];
-    errno = failure;
-    return process > 0 ? process : 0;
-}
-
 /* @return false: something else is wanted by now */
-static bool hear(int reports)
+static bool hear(struct keeper *next, struct kept *todo, size_t found)
 {
-    struct pollfd readable = {.fd = reports, .events = POLLIN};
-    struct report report;
-
-    while (!superseded()) {
-        if (poll(&readable, 1, 200) == 0)
-            continue;
-        bool heard = libc_next(read)(reports, &report, sizeof report) == sizeof report;
-        if (!heard)
-            tell_no_keeper("it has ended");
-        if (!heard || report.index >= count)
-            return true;
-        tell_failure(&list[report.index], report.error);
+    if (!keeper_hear(next, todo, found, superseded)) {
+        if (errno == ECANCELED)
+            return false;
+        keeper_dismiss(next);
+        tell_no_keeper("it has ended");
+        return true;
     }
-    return false;
+    for (size_t i = 0; i < found; i++) {
+        if (todo[i].error != 0)
+            tell_failure(&list[todo[i].index], todo[i].error);
+    }
+    return true;
 }
 
 /* ---- all of it ---- */
@@ -513,27 +426,33 @@ static void announce(double since)
 static void settle(bool there, double since)
 {
     struct kept *todo = NULL;
-    pid_t next = 0;
-    int reports = -1;
+    struct keeper next = KEEPER_NONE;
 
     choose();
     unlock();
     size_t found = there ? collect(true, &todo) : 0;
-    if (found > 0) {
-        next = employ(todo, found, &reports);
-        if (next == 0)
-            tell_no_keeper(strerror(errno));
-    }
-    bool whole = keep_here() && (next == 0 || hear(reports));
-    if (there) {
-        dismiss(whole ? keeper : next); /* not before the next one holds what stays */
+    if (found > 0 && !keeper_employ(&next, todo, found))
+        tell_no_keeper(strerror(errno));
+    bool whole = keep_here() && (next.process == 0 || hear(&next, todo, found));
+    if (there) { /* not before the next one holds what stays */
+        keeper_dismiss(whole ? &keeper : &next);
         keeper = whole ? next : keeper;
     }
-    if (reports != -1)
-        (void)libc_next(close)(reports);
     free(todo);
     if (whole)
         announce(since);
+}
+
+/* Nobody employs another one: it was the memory, most likely, for want of which it had to go. */
+static void look_after_keeper(void)
+{
+    if (!keeper_has_ended(&keeper))
+        return;
+    tell_no_keeper(
+        "it was killed, for want of memory perhaps; have it again by reloading the server, "
+        "with less in TransferMMapMaxMemory if need be");
+    for (size_t i = 0; i < count; i++)
+        show(&list[i]);
 }
 
 /* @return whether it is another file by now, or was changed */
@@ -541,7 +460,7 @@ static bool look_again(struct listed *item)
 {
     bool had = item->file != NULL;
     struct stat64 status;
-    int fd = open_listed(item->path);
+    int fd = preload_open(item->path);
     bool same = had && fd != -1 && fstat64(fd, &status) == 0 && preload_is(item->file, &status);
 
     if (!same) {
@@ -597,7 +516,7 @@ static void take_wanted(struct wanted *wanted)
     forget_wanted(current);
     current = wanted;
     told = (struct told){.unlisted = 0};
-    if (take_list() && (count > 0 || keeper > 0))
+    if (take_list() && (count > 0 || keeper.process > 0))
         settle(true, since);
 }
 
@@ -625,13 +544,16 @@ static void *work(void *unused)
         bool due = wanted != NULL || seconds() - looked >= RECHECK_SECONDS, busy = true;
         if (wanted != NULL)
             take_wanted(wanted);
-        else if (due)
+        else if (due) {
+            look_after_keeper();
             busy = recheck();
+        }
         if (due)
             looked = seconds();
         /* after a look that found nothing, whoever knocks next is answered at once */
         double wait = looked + RECHECK_SECONDS - seconds();
-        notice_wait(busy ? (int)(1000 * (wait > 0 ? wait : 0)) + 1 : -1);
+        int idle = keeper.process > 0 ? 1000 * KEEPER_SECONDS : -1;
+        notice_wait(busy ? (int)(1000 * (wait > 0 ? wait : 0)) + 1 : idle);
     }
 }
 
@@ -641,7 +563,7 @@ static void forget_parent(void)
     current = NULL;
     list = NULL;
     count = room = here = inherited = 0;
-    keeper = 0;
+    keeper = (struct keeper)KEEPER_NONE;
     preload_unload();
 }
 

@@ -450,6 +450,26 @@ static void what_is_inherited_changes_and_the_pages_stay(void **state)
     assert_int_equal(ending_of(look_at_inheritance), 0);
 }
 
+/* ---- opening ---- */
+
+static void what_is_no_file_is_not_opened(void **state)
+{
+    char byte;
+
+    (void)state;
+    int fd = preload_open("a");
+    assert_int_equal(read(fd, &byte, 1), 1);
+    assert_int_equal(close(fd), 0);
+    assert_int_equal(preload_open("missing"), -1);
+    assert_int_equal(errno, ENOENT);
+    assert_int_equal(mkfifo("fifo", 0644), 0);
+    fd = preload_open("fifo");
+    assert_int_not_equal(fd, -1);
+    assert_int_equal(open("fifo", O_WRONLY | O_NONBLOCK | O_CLOEXEC), -1); /* nobody reads */
+    assert_int_equal(errno, ENXIO);
+    assert_int_equal(close(fd), 0);
+}
+
 /* ---- unloading ---- */
 
 static char *mapping_of_a;
@@ -522,6 +542,7 @@ int main(void)
         TEST(a_file_that_is_only_known),
         TEST(children_have_what_is_inherited),
         TEST(what_is_inherited_changes_and_the_pages_stay),
+        TEST(what_is_no_file_is_not_opened),
         TEST(a_process_unloads),
         TEST(a_child_unloads),
     };

@@ -768,6 +768,10 @@ static void employ_keepers(void)
     in_story(waitpid(-1, NULL, WNOHANG) == -1 && errno == ECHILD);
 
     in_story(kill(keeper, SIGKILL) == 0);
+    in_story(waitid(P_PID, (id_t)keeper, NULL, WEXITED | WNOWAIT | (int)__WCLONE) == 0);
+    notice_wake();
+    await(logged("for want of a process: it was killed"));
+    in_story(has_children(0));
     want("b", "many/*", NULL);
     await((next = only_child()) != keeper && next > 0);
     in_story(status_number(next, "VmLck") == (MANY - HERE + 1) * PAGE / KIB);
