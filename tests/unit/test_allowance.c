@@ -91,7 +91,8 @@ static bool put(const char *path, const char *text)
 /* /sys/fs/cgroup empty, and /proc/self/cgroup with this text. */
 static void see(const char *groups)
 {
-    in_story(unshare(CLONE_NEWNS) == 0 && mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) == 0);
+    in_story(unshare(CLONE_NEWNS) == 0 &&
+             mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) == 0);
     in_story(mount("none", "/sys/fs/cgroup", "tmpfs", 0, NULL) == 0);
     in_story(put("groups", groups) &&
              mount("groups", "/proc/self/cgroup", "none", MS_BIND, NULL) == 0);

@@ -36,7 +36,8 @@ void make_text(const char *name, const char *text, size_t length);
 /* How many bytes of a file are in this process's memory map, whole pages; 0: it is not mapped. */
 size_t mapped_bytes(const char *name);
 
-/* Whether the processor is valgrind's. That takes each bad address for a mistake, and keeps a note of each byte. */
+/* Whether the processor is valgrind's. That takes each bad address for a mistake, and keeps a note
+ * of each byte. */
 bool under_valgrind(void);
 
 /* Run a story in a child. @return its wait status, waitpid(2); 0: it came to its end */
