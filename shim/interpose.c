@@ -369,7 +369,9 @@ EXPORT ssize_t sendfile(int out, int in, off_t *offset, size_t count)
     /* a 32-bit off_t: no read-ahead */
     if (offset == NULL)
         stream_let_go(in);
-    return libc_next(sendfile)(out, in, offset, count);
+    ssize_t sent = libc_next(sendfile)(out, in, offset, count);
+    stream_sent(in, sent);
+    return sent;
 }
 
 EXPORT ssize_t sendfile64(int out, int in, off64_t *offset, size_t count)

@@ -635,13 +635,8 @@ static size_t ask_ahead_between(int fd, const off64_t *offset, size_t left)
     return step;
 }
 
-ssize_t stream_send(int out, int in, off64_t *offset, size_t count)
+static ssize_t send_and_ask_ahead(int out, int in, off64_t *offset, size_t count)
 {
-    if (offset == NULL)
-        stream_let_go(in);
-    if (!descriptor_served(in) || !readahead_wanted() || count < LARGE_SEND)
-        return libc_next(sendfile64)(out, in, offset, count);
-
     int saved = errno;
     size_t sent = 0, step = ask_ahead(in, offset, count);
     do {
@@ -656,4 +651,25 @@ ssize_t stream_send(int out, int in, off64_t *offset, size_t count)
     } while (step > 0);
     errno = saved;
     return (ssize_t)sent;
+}
+
+void stream_sent(int fd, ssize_t bytes)
+{
+    int slot = bytes > 0 ? descriptor_pin(fd) : NO_SLOT;
+
+    if (slot == NO_SLOT)
+        return;
+    count_bytes(&streams[slot].bytes_kernel, STATUS_BYTES_KERNEL, bytes);
+    descriptor_unpin(slot);
+}
+
+ssize_t stream_send(int out, int in, off64_t *offset, size_t count)
+{
+    if (offset == NULL)
+        stream_let_go(in);
+    bool asks = descriptor_served(in) && readahead_wanted() && count >= LARGE_SEND;
+    ssize_t sent = asks ? send_and_ask_ahead(out, in, offset, count)
+                        : libc_next(sendfile64)(out, in, offset, count);
+    stream_sent(in, sent);
+    return sent;
 }

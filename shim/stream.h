@@ -48,6 +48,9 @@ bool stream_readv(int fd, const struct iovec *parts, int count, off64_t offset, 
  */
 ssize_t stream_send(int out, int in, off64_t *offset, size_t count);
 
+/* The kernel has sent so many bytes of it, or failed: for the counters. Keeps errno. */
+void stream_sent(int fd, ssize_t bytes);
+
 /* lseek(2). @return false: it is the kernel's to answer */
 bool stream_seek(int fd, off64_t offset, int whence, off64_t *result);
 
