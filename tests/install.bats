@@ -84,7 +84,7 @@ in_tree() {
 @test "systemd takes the drop-in with Debian's units" {
     local units=$tree/units unit
     mkdir "$units"
-    cp "$project"/build/server/lib/systemd/system/proftpd*.service "$units"
+    find "$project/build/server" -path '*/systemd/system/*' -name 'proftpd*.service' -exec cp -t "$units" {} +
     # its programs are not where they would be installed
     sed -i "s|/usr/sbin/proftpd|$project/build/server&|; s|/usr/sbin/in.proftpd|$project/build/server/usr/sbin/proftpd|" "$units"/*
     cp "$units/proftpd@.service" "$units/proftpd@1.service"
