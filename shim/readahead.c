@@ -3,6 +3,9 @@
 #include "libc.h"
 
 #include <fcntl.h>
+#include <linux/magic.h>
+#include <stdint.h>
+#include <sys/vfs.h>
 
 /* What is asked for at a time, and the least that a request is for, bytes. */
 #define CHUNK ((off64_t)1 << 20)
@@ -98,6 +101,17 @@ bool readahead_follow(struct readahead *reader, int fd, off64_t offset, size_t l
         reader->asked = end;
     ask_until(reader, fd, end + distance < size ? end + distance : size, size);
     return reads_on;
+}
+
+void readahead_take_over(int fd, off64_t offset, off64_t size)
+{
+    struct statfs system;
+
+    if (fstatfs(fd, &system) == -1 || (uint32_t)system.f_type != FUSE_SUPER_MAGIC)
+        return;
+    (void)posix_fadvise64(fd, 0, 0, POSIX_FADV_RANDOM);
+    /* what is sent until readahead_follow() is ahead */
+    ask(fd, offset, size - offset < 2 * CHUNK ? size - offset : 2 * CHUNK);
 }
 
 size_t readahead_stride(const struct readahead *reader)

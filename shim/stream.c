@@ -606,6 +606,8 @@ static size_t ask_ahead(int fd, const off64_t *offset, size_t left)
     struct stream *stream = &streams[slot];
     if (guard_ready() && guard_copy(&from, offset, sizeof from) && from >= 0 &&
         from < stream->size && !atomic_flag_test_and_set(&stream->busy)) {
+        if (from == 0 || from != stream->reader.next)
+            readahead_take_over(fd, from, stream->size);
         size_t stride = readahead_stride(&stream->reader);
         step = stride < left ? stride : left;
         (void)readahead_follow(&stream->reader, fd, from, step, stream->size);

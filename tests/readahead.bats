@@ -52,6 +52,20 @@ farthest() {
     done
 }
 
+@test "on FUSE the kernel leaves reading ahead of sendfile to the library, and only there" {
+    local way served
+    for way in 'UseSendfile off' 'UseSendfile on'; do
+        for served in data disk/broken; do
+            start_traced "$way"
+            ftp_get "$served" | cmp "$server/files/data" -
+            server_stop
+            [[ $(grep -c "<$server/files/$served>, 0, 0, POSIX_FADV_RANDOM) = 0" "$server/trace") -eq \
+                $([[ $way$served == 'UseSendfile ondisk/broken' ]] && echo 1 || echo 0) ]]
+            server_end
+        done
+    done
+}
+
 @test "of a file in the page cache little is asked" {
     local way
     for way in 'UseSendfile off' 'UseSendfile on'; do
