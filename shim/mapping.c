@@ -1,6 +1,33 @@
 #include "mapping.h"
 
+#include <linux/magic.h>
+#include <stdint.h>
 #include <sys/mman.h>
+#include <sys/vfs.h>
+
+bool mapping_is_faithful(int fd, const struct stat64 *status)
+{
+    struct statfs system;
+
+    if (fstatfs(fd, &system) == -1)
+        return false;
+    switch ((uint32_t)system.f_type) { /* signed, and of 32 or 64 bits */
+    case PROC_SUPER_MAGIC:
+    case SYSFS_MAGIC:
+    case DEBUGFS_MAGIC:
+    case TRACEFS_MAGIC:
+    case SECURITYFS_MAGIC:
+    case CGROUP_SUPER_MAGIC:
+    case CGROUP2_SUPER_MAGIC:
+    case OVERLAYFS_SUPER_MAGIC:
+    case HUGETLBFS_MAGIC:
+        return false;
+    case TMPFS_MAGIC:
+        return status->st_blocks * 512 >= status->st_size;
+    default:
+        return true;
+    }
+}
 
 bool mapping_map(struct mapping *mapping, int fd, off64_t start, size_t length)
 {

@@ -6,6 +6,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 struct mapping {
@@ -13,6 +14,14 @@ struct mapping {
     off64_t start; /* in the file, bytes; a multiple of the page size */
     size_t length; /* bytes */
 };
+
+/*
+ * Whether a mapping of a file shows what read() gives, and costs no more. Not so: files whose
+ * content is made while it is read; overlayfs, where a file that is written to becomes another one;
+ * tmpfs, where looking into a hole fills it. Async-signal-safe. Changes errno.
+ * @param status  the file's
+ */
+bool mapping_is_faithful(int fd, const struct stat64 *status);
 
 /*
  * Map `length` bytes of a file from `start` on, shared and read-only, so that what is seen is the

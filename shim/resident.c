@@ -33,8 +33,8 @@
 enum {
     KEPT_HERE = 256,        /* files in the master; each costs every fork 0.35 us */
     INHERITED = 64,         /* files whose mapping sessions have, too */
-    RECHECK_SECONDS = 3,    /* between two looks at files that sessions found changed */
-    KEEPER_SECONDS = 60,    /* between two looks at the keeper, where nothing else happens */
+    RECHECK_SECONDS = 3,    /* between two looks at the files while sessions find some changed */
+    IDLE_SECONDS = 60,      /* between two looks at them, and at the keeper, while nobody does */
     NAMED_IN_LOG = 20,      /* files that the log names for one and the same reason */
     STACK_BYTES = 512 << 10 /* of the thread */
 };
@@ -152,6 +152,8 @@ static const char *take_open_file(struct listed *item, int fd)
         return "is no regular file";
     if (status.st_size == 0)
         return NULL;
+    if (!mapping_is_faithful(fd, &status))
+        return "is on a file system that is left to the kernel, or has holes on tmpfs";
     if (preload_is_outdated(&status, &other))
         let_go(&list[other]); /* it was renamed, say: what is there now is seen when it is opened */
     item->file = preload_list(fd, &status, way_for(item, fd, &status), (unsigned)(item - list));
@@ -170,13 +172,14 @@ static void tell_problem(const struct listed *item, const char *wrong)
                  wrong);
 }
 
-static void take(struct listed *item)
+static const char *take(struct listed *item)
 {
     int fd = preload_open(item->path);
+    const char *wrong = take_open_file(item, fd);
 
-    tell_problem(item, take_open_file(item, fd));
     if (fd != -1)
         (void)libc_next(close)(fd);
+    return wrong;
 }
 
 /* ---- the list ---- */
@@ -229,7 +232,7 @@ static bool take_list(void)
     most = most < KEPT_HERE ? most : KEPT_HERE;
     for (size_t i = 0; i < count && !superseded(); i++) {
         list[i].here = here < most;
-        take(&list[i]);
+        tell_problem(&list[i], take(&list[i]));
     }
     if (superseded())
         return false;
@@ -455,43 +458,38 @@ static void look_after_keeper(void)
         show(&list[i]);
 }
 
-/* @return whether it is another file by now, or was changed */
+/* @return whether it is another file by now, or was changed, or is gone */
 static bool look_again(struct listed *item)
 {
     bool had = item->file != NULL;
     struct stat64 status;
-    int fd = preload_open(item->path);
-    bool same = had && fd != -1 && fstat64(fd, &status) == 0 && preload_is(item->file, &status);
 
-    if (!same) {
-        let_go(item);
-        item->failed = false;
-        const char *wrong = take_open_file(item, fd);
-        tell_problem(item, had ? wrong : NULL); /* the first time only */
-    }
-    if (fd != -1)
-        (void)libc_next(close)(fd);
-    return !same && (had || item->file != NULL);
+    if (had && stat64(item->path, &status) == 0 && preload_is(item->file, &status))
+        return false;
+    let_go(item);
+    item->failed = false;
+    const char *wrong = take(item);
+    tell_problem(item, had ? wrong : NULL); /* the first time only */
+    if (item->file != NULL)
+        log_line("TransferMMapFile %s has changed and is taken in anew", item->path);
+    return had || item->file != NULL;
 }
 
-/* Look again at what sessions have found changed. @return whether there was anything */
+/* Look again at all, as sessions have found some changed, or as none may ever open what is gone.
+ * @return whether there was anything */
 static bool recheck(void)
 {
     bool any = false, there = false;
     double since = seconds();
 
     told = (struct told){.unlisted = 0};
-
-    for (size_t i = 0; i < count; i++) {
-        if (!notice_take(list[i].flag))
+    for (size_t i = 0; i < count; i++)
+        (void)notice_take(list[i].flag);
+    for (size_t i = 0; i < count && !superseded(); i++) {
+        if (!look_again(&list[i]))
             continue;
-        for (size_t same = 0; same < count; same++) {
-            if (list[same].flag != list[i].flag || !look_again(&list[same]))
-                continue;
-            log_line("TransferMMapFile %s has changed and is taken in anew", list[same].path);
-            there = there || !list[same].here;
-            any = true;
-        }
+        there = there || !list[i].here;
+        any = true;
     }
     if (any)
         settle(there, since);
@@ -552,7 +550,7 @@ static void *work(void *unused)
             looked = seconds();
         /* after a look that found nothing, whoever knocks next is answered at once */
         double wait = looked + RECHECK_SECONDS - seconds();
-        int idle = keeper.process > 0 ? 1000 * KEEPER_SECONDS : -1;
+        int idle = count > 0 ? 1000 * IDLE_SECONDS : -1;
         notice_wait(busy ? (int)(1000 * (wait > 0 ? wait : 0)) + 1 : idle);
     }
 }

@@ -13,13 +13,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
-#include <linux/magic.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
 #include <sys/sendfile.h>
-#include <sys/vfs.h>
 #include <unistd.h>
 
 /* A stream's offset while it can't be served. */
@@ -96,35 +94,6 @@ static bool flags_allow(int flags)
     return (flags & (O_ACCMODE | O_PATH | O_DIRECT | O_DIRECTORY)) == O_RDONLY;
 }
 
-/*
- * Whether what a mapping shows is not what read() gives, or costs what read() does not: files whose
- * content is made while it is read; overlayfs, where a file that is written to becomes another one;
- * tmpfs, where looking into a hole fills it.
- */
-static bool is_unlike_its_mapping(int fd, const struct stat64 *status)
-{
-    struct statfs system;
-
-    if (fstatfs(fd, &system) == -1)
-        return true;
-    switch ((uint32_t)system.f_type) { /* signed, and of 32 or 64 bits */
-    case PROC_SUPER_MAGIC:
-    case SYSFS_MAGIC:
-    case DEBUGFS_MAGIC:
-    case TRACEFS_MAGIC:
-    case SECURITYFS_MAGIC:
-    case CGROUP_SUPER_MAGIC:
-    case CGROUP2_SUPER_MAGIC:
-    case OVERLAYFS_SUPER_MAGIC:
-    case HUGETLBFS_MAGIC:
-        return true;
-    case TMPFS_MAGIC:
-        return status->st_blocks * 512 < status->st_size;
-    default:
-        return false;
-    }
-}
-
 static void begin(int fd, const struct stat64 *status, struct preload *listed)
 {
     int slot = fd < DESCRIPTOR_LIMIT ? descriptor_take_slot() : NO_SLOT;
@@ -186,7 +155,7 @@ void stream_opened(int fd, const char *path, int flags)
         bool small = listed == NULL && status.st_size < atomic_load(&min_size);
         if (small) {
             status_add(STATUS_SMALL, 1);
-        } else if (!is_unlike_its_mapping(fd, &status)) {
+        } else if (mapping_is_faithful(fd, &status)) {
             begin(fd, &status, listed);
         } else {
             status_add(STATUS_ODD, 1);

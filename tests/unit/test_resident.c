@@ -379,6 +379,28 @@ static void changed_files_are_taken_in(void **state)
     tell(change_files);
 }
 
+/* As a mirror is rotated: nobody opens what is gone, and nobody has to. */
+static void remove_files(void)
+{
+    start();
+    want("a", "b", NULL);
+    await(logged("listed files: 2 files"));
+    in_story(locked() == (4 + 1) * PAGE / KIB && unlink("a") == 0);
+    notice_wake(); /* or a minute later */
+    await(logged("a: No such file"));
+    await(locked() == PAGE / KIB);
+    in_story(is_found("b") && !logged("a has changed"));
+    make_file("a", 2 * PAGE);
+    notice_wake();
+    await(is_found("a") && locked() == (2 + 1) * PAGE / KIB);
+}
+
+static void files_that_are_gone_are_let_go(void **state)
+{
+    (void)state;
+    tell(remove_files);
+}
+
 /* As an archive is rotated: the same file, listed under another name, and changed by the rename. */
 static void rename_files(void)
 {
@@ -389,10 +411,6 @@ static void rename_files(void)
     make_file("new", 2 * PAGE);
     in_story(rename("b", "c") == 0 && rename("a", "b") == 0 && rename("new", "a") == 0);
     notice_send("b");
-    await(is_found("b"));
-    in_story(!is_found("a") && !is_found("c"));
-    notice_send("a");
-    notice_send("c");
     await(is_found("a") && is_found("b") && is_found("c"));
     await(locked() == (2 + 4 + 1) * PAGE / KIB);
     want("c", "b", "a", NULL);
@@ -862,6 +880,7 @@ int main(void)
         TEST(a_new_list),
         TEST(a_hundred_lists_leak_nothing),
         TEST(changed_files_are_taken_in),
+        TEST(files_that_are_gone_are_let_go),
         TEST(renamed_files_are_taken_in),
         TEST(what_is_no_file_is_told_and_the_others_are_kept),
         TEST(of_many_some_are_named),
