@@ -110,9 +110,9 @@ static bool may_be_trusted(struct parser *parser, int fd)
     else if (!S_ISREG(status.st_mode))
         parser_error(parser, "is no regular file");
     else if (status.st_uid != 0 && status.st_uid != geteuid())
-        parser_error(
-            parser, "belongs to user %u; it must belong to root or to user %u, who runs the server",
-            status.st_uid, geteuid());
+        parser_error(parser,
+                     "belongs to user %u; chown it to root, or to who runs the server, user %u",
+                     status.st_uid, geteuid());
     else if (status.st_mode & (S_IWGRP | S_IWOTH))
         parser_error(parser, "is writable by others than its owner; chmod go-w it");
     parser->source->device = status.st_dev;

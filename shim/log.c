@@ -73,8 +73,10 @@ bool log_directory_safe(const char *path)
     struct stat directory;
 
     (void)snprintf(copy, sizeof copy, "%s", path);
-    return stat(dirname(copy), &directory) == 0 && !(directory.st_mode & S_IWOTH) &&
-           (directory.st_uid == 0 || directory.st_uid == writer);
+    if (stat(dirname(copy), &directory) == -1)
+        return false;
+    errno = EPERM;
+    return !(directory.st_mode & S_IWOTH) && (directory.st_uid == 0 || directory.st_uid == writer);
 }
 
 int log_open(const char *path, int flags, mode_t mode)
@@ -87,7 +89,6 @@ int log_open(const char *path, int flags, mode_t mode)
 
     if (server != writer)
         (void)rights_set_user(writer);
-    errno = EPERM;
     if (log_directory_safe(path))
         fd = libc_next(open)(path, flags | safe, mode);
     if (server != writer)

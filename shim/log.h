@@ -46,6 +46,7 @@ void log_after_fork(void);
  * ProFTPD's rule for its own logs: whether nobody but its owner and group can put something else in
  * the place of `path`, for its directory is not writable by everyone and belongs to root
  * or to whom log_as() named.
+ * @return false: errno is EPERM, or as of stat(2)
  */
 bool log_directory_safe(const char *path);
 
@@ -53,7 +54,7 @@ bool log_directory_safe(const char *path);
  * Open a file that is the library's own, by that rule, following no link at its end, and as the
  * user whom log_as() named, whoever this thread runs as.
  * @param flags  of open(2); O_NOFOLLOW, O_CLOEXEC, O_NOCTTY and O_NONBLOCK are added
- * @return descriptor; -1: errno is EPERM for the directory, or as of open(2)
+ * @return descriptor; -1: errno is EPERM for the directory, or as of stat(2) and open(2)
  */
 int log_open(const char *path, int flags, mode_t mode);
 

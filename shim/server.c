@@ -98,13 +98,6 @@ static bool engine_for(int connection)
     return config_engine(&in_force, (const struct sockaddr *)&local);
 }
 
-static const char *where_engine_is_on(void)
-{
-    if (in_force.engine)
-        return "on";
-    return config_engine_anywhere(&in_force) ? "on for some hosts" : "off";
-}
-
 static void share_status(void)
 {
     const char *path = in_force.status_path;
@@ -133,7 +126,8 @@ static bool put_in_force(void)
                      strerror(errno));
         return false;
     }
-    log_to(config.log, config.log_path);
+    if (config.valid || role != MASTER)
+        log_to(config.log, config.log_path);
     for (size_t i = 0; i < config.errors.count; i++)
         log_line("%s", config.errors.items[i]);
     for (size_t i = 0; i < config.notes.count; i++)
@@ -143,8 +137,6 @@ static bool put_in_force(void)
                  role == MASTER ? "the former directives stay in force"
                                 : "the server runs without the library's help");
         config_free(&config);
-        if (role == MASTER)
-            log_to(in_force.log, in_force.log_path);
         return false;
     }
     config_free(&in_force);
@@ -163,9 +155,14 @@ static bool put_in_force(void)
 
 static void announce(void)
 {
-    log_line("%s is in force: TransferMMapEngine %s, files from %.1f MiB on are mapped as they are "
-             "opened",
-             config_path, where_engine_is_on(), (double)in_force.min_size / (1 << 20));
+    if (config_engine_anywhere(&in_force))
+        log_line("%s is in force: TransferMMapEngine %s, files from %.1f MiB on are mapped as they "
+                 "are opened",
+                 config_path, in_force.engine ? "on" : "on for some hosts",
+                 (double)in_force.min_size / (1 << 20));
+    else
+        log_line("%s is in force: TransferMMapEngine off, no download is served from memory",
+                 config_path);
 }
 
 /* ---- when that changes ---- */

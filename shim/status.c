@@ -112,11 +112,7 @@ static bool remove_former(const char *path)
 /* @return descriptor, -1: errno */
 static int create_file(const char *path)
 {
-    if (!log_directory_safe(path)) {
-        errno = EPERM;
-        return -1;
-    }
-    if (!remove_former(path))
+    if (!log_directory_safe(path) || !remove_former(path))
         return -1;
     int fd = log_open(path, O_RDWR | O_CREAT | O_EXCL, 0644);
     if (fd == -1)

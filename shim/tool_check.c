@@ -1,11 +1,15 @@
 #include "allowance.h"
 #include "config.h"
 #include "everyone.h"
+#include "log.h"
+#include "mapping.h"
+#include "preload.h"
 #include "tool.h"
 
 #include <argp.h>
 #include <errno.h>
 #include <glob.h>
+#include <search.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -38,8 +42,10 @@ static const struct argp argp = {
 };
 
 struct sum {
-    size_t files, missing;
-    uint64_t bytes;
+    uint64_t most; /* bytes, TransferMMapMaxMemory */
+    size_t files, missing, crowded;
+    uint64_t bytes, taken; /* of all; and of those that fit, whole pages */
+    void *seen;            /* tsearch(3): a file may have several names */
 };
 
 /* ---- one file ---- */
@@ -54,18 +60,60 @@ static bool is_public(const char *path, mode_t mode)
 }
 
 /* @return why the library could not list it; NULL: it can */
-static const char *problem_of(const char *path, struct stat *status)
+static const char *problem_of(const char *path, struct stat64 *status)
 {
-    if (stat(path, status) == -1)
-        return strerror(errno);
-    if (!S_ISREG(status->st_mode))
-        return "is no regular file";
-    return access(path, R_OK) == -1 ? strerror(errno) : NULL;
+    const char *problem = NULL;
+    int fd = preload_open(path);
+
+    if (fd == -1 || fstat64(fd, status) == -1)
+        problem = strerror(errno);
+    else if (!S_ISREG(status->st_mode))
+        problem = "is no regular file";
+    else if (status->st_size > 0 && !mapping_is_faithful(fd, status))
+        problem = "is on a file system that is left to the kernel, or has holes on tmpfs";
+    if (fd != -1)
+        (void)close(fd);
+    return problem;
+}
+
+static int compare_files(const void *one, const void *other)
+{
+    const struct stat64 *a = one, *b = other;
+
+    if (a->st_dev != b->st_dev)
+        return a->st_dev < b->st_dev ? -1 : 1;
+    return (a->st_ino > b->st_ino) - (a->st_ino < b->st_ino);
+}
+
+/* @return whether it was seen before, by another name or the same */
+static bool seen_before(const struct stat64 *status, struct sum *sum)
+{
+    struct stat64 *copy = malloc(sizeof *copy);
+
+    if (copy == NULL)
+        return false;
+    *copy = *status;
+    struct stat64 *const *first = tsearch(copy, &sum->seen, compare_files);
+    bool seen = first != NULL && *first != copy;
+    if (seen)
+        free(copy);
+    return seen;
+}
+
+/* In the order of the list, as the library chooses. */
+static bool fits(const struct stat64 *status, struct sum *sum)
+{
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+    uint64_t size = ((uint64_t)status->st_size + page - 1) / page * page;
+    bool room = size <= sum->most - sum->taken;
+
+    sum->taken += room ? size : 0;
+    return room;
 }
 
 static void check_file(const char *path, struct sum *sum)
 {
-    struct stat status;
+    struct stat64 status;
     uint64_t resident;
     const char *problem = problem_of(path, &status);
 
@@ -73,6 +121,15 @@ static void check_file(const char *path, struct sum *sum)
         (void)fprintf(stderr, "xfermmap: TransferMMapFile %s: %s\n", path, problem);
         sum->missing++;
         return;
+    }
+    if (seen_before(&status, sum))
+        return;
+    if (!fits(&status, sum)) {
+        (void)fprintf(stderr,
+                      "xfermmap: TransferMMapFile %s: no room for it in TransferMMapMaxMemory; it "
+                      "would be mapped, but not kept in memory\n",
+                      path);
+        sum->crowded++;
     }
     if (sum->files++ == 0)
         (void)printf("%10s %10s  %-8s  %s\n", "size", "resident", "readable", "listed file");
@@ -117,24 +174,46 @@ static void print_directives(const struct config *config)
                      tool_size((uint64_t)config->min_size).text);
 }
 
-/* @return false: it does not all fit */
-static bool print_memory(const struct config *config, const struct sum *sum)
+static void print_memory(const struct config *config, const struct sum *sum)
 {
-    uint64_t memory = allowance_memory(), lock = allowance_lock();
-    uint64_t most = (uint64_t)config->max_memory.bytes;
-    bool fits;
+    uint64_t lock = allowance_lock();
 
-    if (most == 0)
-        most = memory / 100 * config->max_memory.percent;
-    fits = sum->bytes <= most;
-    (void)printf("\n%zu listed file%s, %s; TransferMMapMaxMemory is %s of %s%s\n", sum->files,
-                 sum->files == 1 ? "" : "s", tool_size(sum->bytes).text, tool_size(most).text,
-                 tool_size(memory).text, fits ? "" : ": the last ones will not be kept in memory");
-    if (config->lock && lock < sum->bytes && lock < most)
+    (void)printf("\n%zu listed file%s, %s; TransferMMapMaxMemory is %s of %s\n", sum->files,
+                 sum->files == 1 ? "" : "s", tool_size(sum->bytes).text, tool_size(sum->most).text,
+                 tool_size(allowance_memory()).text);
+    if (config->lock && lock < sum->taken)
         (void)printf("TransferMMapLock: this user may lock %s only; set LimitMEMLOCK=infinity in "
                      "the server's unit, or ulimit -l unlimited\n",
                      tool_size(lock).text);
-    return fits;
+}
+
+/* Where the library would write a file of its own. @return false: it could not */
+static bool check_place(const char *directive, const char *path)
+{
+    if (path == NULL || log_directory_safe(path))
+        return true;
+    (void)fprintf(stderr, "xfermmap: %s %s: %s\n", directive, path,
+                  errno == EPERM ? "its directory has to be root's, or that of who runs the "
+                                   "server, and not writable by everyone"
+                                 : strerror(errno));
+    return false;
+}
+
+/* @return whether all of it would be as it says */
+static bool check_valid(const struct config *config)
+{
+    struct sum sum = {.most = (uint64_t)config->max_memory.bytes};
+    bool fine = check_place("TransferMMapLog", config->log_path);
+
+    if (sum.most == 0)
+        sum.most = allowance_memory() / 100 * config->max_memory.percent;
+    fine = check_place("TransferMMapStatusFile", config->status_path) && fine;
+    print_directives(config);
+    for (size_t i = 0; i < config->files.count; i++)
+        check_pattern(config->files.items[i], &sum);
+    print_memory(config, &sum);
+    tdestroy(sum.seen, free);
+    return fine && sum.missing == 0 && sum.crowded == 0;
 }
 
 static bool print_remarks(const struct config *config)
@@ -150,7 +229,6 @@ int tool_check(int count, char **arguments)
 {
     const char *path = tool_directive_file();
     struct config config = {.valid = true};
-    struct sum sum = {0};
     bool fine;
 
     if (argp_parse(&argp, count, arguments, 0, NULL, &path) != 0)
@@ -160,16 +238,13 @@ int tool_check(int count, char **arguments)
                       strerror(errno));
         return TOOL_TROUBLE;
     }
+    log_as(geteuid());
     fine = print_remarks(&config);
     if (!fine)
         (void)fprintf(
             stderr, "%s would be refused: the server would run without the library's help\n", path);
-    if (fine) {
-        print_directives(&config);
-        for (size_t i = 0; i < config.files.count; i++)
-            check_pattern(config.files.items[i], &sum);
-        fine = print_memory(&config, &sum) && sum.missing == 0;
-    }
+    else
+        fine = check_valid(&config);
     config_free(&config);
     return fine ? TOOL_FINE : TOOL_TROUBLE;
 }

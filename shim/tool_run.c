@@ -96,7 +96,8 @@ int tool_run(int count, char **arguments)
     if (argp_parse(&argp, count, arguments, ARGP_IN_ORDER, NULL, &options) != 0)
         return TOOL_USAGE;
     if (options.directives != NULL && !name_directives(options.directives)) {
-        (void)fprintf(stderr, "xfermmap: %s: %s\n", options.directives, strerror(errno));
+        (void)fprintf(stderr, "xfermmap: the directive file %s: %s\n", options.directives,
+                      strerror(errno));
         return TOOL_TROUBLE;
     }
     if (preload())

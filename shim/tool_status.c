@@ -9,6 +9,7 @@
 enum { MAX_SECONDS = 86400 };
 
 struct options {
+    const char *directives;
     const char *file; /* NULL: as the directives say */
     unsigned every;   /* seconds, 0: once */
     enum { TEXT, JSON, PROMETHEUS } format;
@@ -20,6 +21,9 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     char *end = NULL;
 
     switch (key) {
+    case 'c':
+        options->directives = argument;
+        return 0;
     case 'f':
         options->file = argument;
         return 0;
@@ -40,6 +44,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
 }
 
 static const struct argp_option argp_options[] = {
+    {"config", 'c', "FILE", 0, "the directive file, instead of XFERMMAP_CONF or the default", 0},
     {"file", 'f', "FILE", 0, "the status file, instead of the one that the directives name", 0},
     {"json", 'j', NULL, 0, "print a JSON object", 0},
     {"prometheus", 'p', NULL, 0,
@@ -57,17 +62,25 @@ static const struct argp argp = {
         "\vExit status: 0 if the server is alive, 1 if there is none.",
 };
 
-/* @return path, to be freed; NULL: out of memory, or the directives want no status file */
-static char *file_of_directives(void)
+/* @return path, to be freed; NULL: there is none, which was told */
+static char *file_of_directives(const char *directives)
 {
     struct config config = {.valid = true};
     char *path = NULL;
 
-    if (config_read(tool_directive_file(), &config) && config.valid) {
+    if (!config_read(directives, &config)) {
+        path = strdup(STATUS_DEFAULT_PATH);
+    } else if (!config.valid) {
+        (void)fprintf(stderr,
+                      "xfermmap: %s has mistakes, see xfermmap check; name the status file itself, "
+                      "with -f\n",
+                      directives);
+    } else if (config.status_path == NULL) {
+        (void)fprintf(stderr, "xfermmap: TransferMMapStatusFile is none in %s: nothing is told\n",
+                      directives);
+    } else {
         path = config.status_path;
         config.status_path = NULL;
-    } else {
-        path = strdup(STATUS_DEFAULT_PATH);
     }
     config_free(&config);
     return path;
@@ -119,20 +132,17 @@ static int watch(const struct options *options, const char *path)
 
 int tool_status(int count, char **arguments)
 {
-    struct options options = {.file = NULL};
+    struct options options = {.directives = tool_directive_file()};
     char *path = NULL;
 
     if (argp_parse(&argp, count, arguments, 0, NULL, &options) != 0)
         return TOOL_USAGE;
     if (options.file == NULL) {
-        path = file_of_directives();
+        path = file_of_directives(options.directives);
         options.file = path;
     }
-    if (options.file == NULL) {
-        (void)fprintf(stderr, "xfermmap: TransferMMapStatusFile is none in %s: nothing is told\n",
-                      tool_directive_file());
+    if (options.file == NULL)
         return TOOL_TROUBLE;
-    }
     int status = options.every != 0 ? watch(&options, options.file) : show(&options, options.file);
     free(path);
     return status;

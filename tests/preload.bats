@@ -108,8 +108,8 @@ mapped_by() {
             is_downloaded "$name"
         done
     done
-    [[ $(counter LISTED) -eq 2 ]]
-    [[ $(counter CHANGED) -eq 6 ]] # of the empty files nothing is asked
+    # of the empty files nothing is asked; one or the other may have been taken in anew meanwhile
+    [[ $(($(counter LISTED) + $(counter CHANGED))) -eq 8 && $(counter CHANGED) -gt 0 ]]
 }
 
 @test "SIGHUP puts a new list in force" {
@@ -170,6 +170,10 @@ mapped_by() {
     reload
     logged 'preload.conf:4: TransferMMapEngine takes on or off'
     logged 'preload.conf is refused; the former directives stay in force'
+    chmod g+w "$server/preload.conf" # and the log is one of them, though this file's own is not believed
+    reload
+    logged 'preload.conf: is writable by others'
+    chmod g-w "$server/preload.conf"
     is_downloaded big
     is_downloaded small
     [[ $(listed_and_bytes) == '1 9000001 0' ]]

@@ -117,10 +117,24 @@ checked() {
     [[ $stderr == *"$files/pipe: is no regular file"* && $stderr == *"$files/*.iso: No such file"* ]]
 }
 
-@test "check finds that files don't fit" {
-    directives 'TransferMMapMaxMemory 8 MB' "TransferMMapFile $files/big"
+@test "check finds where the library can't write" {
+    mkdir -m 1777 "$server/open"
+    directives "TransferMMapFile $files/big"
+    sed -i "s|$server/preload.log|$server/open/log|; s|$server/status|$server/absent/status|" "$server/preload.conf"
     checked
-    [[ $status -eq 1 && $output == *'MaxMemory is 8.0 MiB of '*'will not be kept in memory' ]]
+    [[ $status -eq 1 && $stderr == *"TransferMMapLog $server/open/log: its directory has to be root's"* ]]
+    [[ $stderr == *"TransferMMapStatusFile $server/absent/status: No such file"* ]]
+    [[ ! -e $server/open/log ]]
+}
+
+@test "check finds that files don't fit" {
+    directives 'TransferMMapMaxMemory 8 MB' "TransferMMapFile $files/big $files/small"
+    checked
+    [[ $status -eq 1 && $output == *'2 listed files, 8.6 MiB; TransferMMapMaxMemory is 8.0 MiB of '* ]]
+    [[ $stderr == "xfermmap: TransferMMapFile $files/big: no room for it"*'not kept in memory' ]]
+    directives 'TransferMMapMaxMemory 9 MB' "TransferMMapFile $files/big $files/*i* $files/small" # one of them again
+    checked
+    [[ $status -eq 0 && $output == *'2 listed files, 8.6 MiB; '* && ! $stderr ]]
 
     [[ $EUID -ne 0 ]] || skip 'root may lock all'
     directives "TransferMMapFile $files/big"
@@ -146,6 +160,18 @@ serve_some() {
 
 has_counted() {
     [[ $(counter "$1") -eq $2 ]]
+}
+
+@test "status looks into no other file than the directives say" {
+    directives 'TransferMMapMistake on'
+    run -1 --separate-stderr "$tool" status -c "$server/preload.conf"
+    [[ ! $output && $stderr == *"$server/preload.conf has mistakes, see xfermmap check"* ]]
+    printf 'TransferMMapStatusFile none\n' >"$server/preload.conf"
+    run -1 --separate-stderr "$tool" status -c "$server/preload.conf"
+    [[ ! $output && $stderr == *'TransferMMapStatusFile is none in'* ]]
+    directives
+    run -1 --separate-stderr "$tool" status -c "$server/preload.conf"
+    [[ ! $output && $stderr == *"$server/status"* ]]
 }
 
 @test "status shows what was served, and as JSON as its schema says" {
@@ -356,5 +382,5 @@ PYTHON
     [[ $stderr == "xfermmap: $server/none: No such file or directory" ]]
     run -126 --separate-stderr "$tool" run -- "$files"
     run -1 --separate-stderr "$tool" run -c "$server/none" true
-    [[ $stderr == "xfermmap: $server/none: No such file or directory" ]]
+    [[ $stderr == "xfermmap: the directive file $server/none: No such file or directory" ]]
 }
