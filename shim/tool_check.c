@@ -113,7 +113,7 @@ static bool fits(const struct stat64 *status, struct sum *sum)
 
 static void check_file(const char *path, struct sum *sum)
 {
-    struct stat64 status;
+    struct stat64 status = {.st_size = 0};
     uint64_t resident;
     const char *problem = problem_of(path, &status);
 
