@@ -1,5 +1,7 @@
 #include "descriptor.h"
 
+#include "borrowed.h"
+
 /* A slot whose last pin is gone and that is not cleaned up yet. */
 #define CLOSING UINT32_MAX
 
@@ -9,6 +11,8 @@ static atomic_int highest = -1;
 
 int descriptor_take_slot(void)
 {
+    if (memory_is_borrowed())
+        return NO_SLOT;
     for (int slot = 0; slot < STREAM_LIMIT; slot++) {
         uint32_t none = 0;
         if (atomic_compare_exchange_strong(&pins[slot], &none, 1))
@@ -48,6 +52,8 @@ void descriptor_unpin(int slot)
 
 int descriptor_pin(int fd)
 {
+    if (descriptor_served(fd) && memory_is_borrowed())
+        return NO_SLOT;
     while (descriptor_served(fd)) {
         int slot = atomic_load(&descriptor_slots[fd]) - 1;
         if (slot == NO_SLOT || !pin(slot))

@@ -25,10 +25,13 @@ static inline bool descriptor_served(int fd)
            atomic_load_explicit(&descriptor_slots[fd], memory_order_relaxed) != 0;
 }
 
-/* A free slot, pinned once; NO_SLOT: all are taken. */
+/* A free slot, pinned once; NO_SLOT: all are taken, or this is the child of a vfork(2). */
 int descriptor_take_slot(void);
 
-/* The slot of a descriptor's stream, pinned; NO_SLOT: it has none. */
+/*
+ * The slot of a descriptor's stream, pinned; NO_SLOT: it has none, or this is the child of a
+ * vfork(2): the number is one of its own.
+ */
 int descriptor_pin(int fd);
 
 /* Take back a pin. With the last one the stream ends. */

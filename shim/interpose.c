@@ -6,7 +6,7 @@
 /* The fortified headers define some of these functions themselves. */
 #undef _FORTIFY_SOURCE
 
-#include "critical.h"
+#include "borrowed.h"
 #include "descriptor.h"
 #include "guard.h"
 #include "libc.h"
@@ -518,15 +518,15 @@ EXPORT FILE *popen(const char *command, const char *mode)
     return libc_next(popen)(command, mode);
 }
 
-/* fork(2) has its handlers for this: another thread may be in the section, and is not in the child
- */
+/* It runs none of the handlers that fork(2) has. */
 EXPORT pid_t _Fork(void)
 {
-    struct critical section = critical_enter();
-
-    let_go_all();
+    server_before_fork();
     pid_t child = libc_next(_Fork)();
-    critical_leave(&section);
+    if (child == 0)
+        server_in_child();
+    else
+        server_after_fork();
     return child;
 }
 
@@ -538,6 +538,7 @@ EXPORT pid_t _Fork(void)
 __attribute__((used)) static libc_vfork_function *before_vfork(void)
 {
     let_go_all();
+    memory_lend();
     return libc_next(vfork);
 }
 
@@ -645,6 +646,58 @@ EXPORT sighandler_t bsd_signal(int number, sighandler_t handler)
 EXPORT sighandler_t ssignal(int number, sighandler_t handler)
 {
     return signals_signal(number, handler, libc_next(ssignal));
+}
+
+/* As libc's: no flags, an empty mask, and the signal unblocked. */
+EXPORT sighandler_t sigset(int number, sighandler_t handler)
+{
+    struct sigaction action = {.sa_handler = handler}, former;
+    sigset_t one, mask;
+
+    sigemptyset(&one);
+    if (sigaddset(&one, number) == -1)
+        return SIG_ERR;
+    if (handler == SIG_HOLD) {
+        if (signals_action(number, NULL, &former) == -1)
+            return SIG_ERR;
+        (void)sigprocmask(SIG_BLOCK, &one, &mask);
+    } else {
+        if (signals_action(number, &action, &former) == -1)
+            return SIG_ERR;
+        (void)sigprocmask(SIG_UNBLOCK, &one, &mask);
+    }
+    return sigismember(&mask, number) == 1 ? SIG_HOLD : former.sa_handler;
+}
+
+EXPORT int sigignore(int number)
+{
+    const struct sigaction action = {.sa_handler = SIG_IGN};
+
+    return signals_action(number, &action, NULL);
+}
+
+EXPORT int sighold(int number)
+{
+    int result = libc_next(sighold)(number);
+
+    guard_mask_changed();
+    return result;
+}
+
+EXPORT int sigblock(int mask)
+{
+    int former = libc_next(sigblock)(mask);
+
+    guard_mask_changed();
+    return former;
+}
+
+EXPORT int sigsetmask(int mask)
+{
+    int former = libc_next(sigsetmask)(mask);
+
+    guard_mask_changed();
+    return former;
 }
 
 EXPORT int sigprocmask(int how, const sigset_t *restrict set, sigset_t *restrict former)

@@ -86,6 +86,9 @@
     X(sighandler_t, sysv_signal, (int number, sighandler_t handler))                               \
     X(sighandler_t, bsd_signal, (int number, sighandler_t handler))                                \
     X(sighandler_t, ssignal, (int number, sighandler_t handler))                                   \
+    X(int, sighold, (int number))                                                                  \
+    X(int, sigblock, (int mask))                                                                   \
+    X(int, sigsetmask, (int mask))                                                                 \
     X(int, sigprocmask, (int how, const sigset_t *set, sigset_t *former))                          \
     X(int, pthread_sigmask, (int how, const sigset_t *set, sigset_t *former))
 

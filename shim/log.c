@@ -121,6 +121,22 @@ static void format_date(char *date, size_t size, time_t now)
     (void)libc_next(pthread_sigmask)(SIG_SETMASK, &former, NULL);
 }
 
+/* Beyond RLIMIT_FSIZE writing sends a signal, which is the library's own affair: it is taken back.
+ */
+static void write_line(int fd, const char *line, size_t length)
+{
+    const struct timespec at_once = {0};
+    sigset_t one, former, pending;
+
+    sigemptyset(&one);
+    sigaddset(&one, SIGXFSZ);
+    (void)libc_next(pthread_sigmask)(SIG_BLOCK, &one, &former);
+    (void)sigpending(&pending);
+    if (write(fd, line, length) == -1 && errno == EFBIG && sigismember(&pending, SIGXFSZ) == 0)
+        (void)sigtimedwait(&one, NULL, &at_once);
+    (void)libc_next(pthread_sigmask)(SIG_SETMASK, &former, NULL);
+}
+
 /* @return false: the file can't be opened */
 static bool write_to_file(const char *path, const char *message)
 {
@@ -137,7 +153,7 @@ static bool write_to_file(const char *path, const char *message)
         snprintf(line, sizeof line, "%s,%03ld %s %s[%d]: libxfermmap: %s\n", date,
                  now.tv_nsec / 1000000, host, program_invocation_short_name, getpid(), message);
     if (length > 0)
-        (void)!write(fd, line, strnlen(line, sizeof line));
+        write_line(fd, line, strnlen(line, sizeof line));
     (void)libc_next(close)(fd);
     return true;
 }

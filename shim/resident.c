@@ -571,8 +571,12 @@ bool resident_start(uid_t user)
     pthread_t thread;
     sigset_t all, former;
 
-    if (!notice_share())
+    if (atomic_exchange(&running, true)) /* another thread listens, too */
+        return true;
+    if (!notice_share()) {
+        atomic_store(&running, false);
         return false;
+    }
     forget_parent();
     rights = user;
     (void)pthread_attr_init(&attributes);

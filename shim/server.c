@@ -1,5 +1,6 @@
 #include "server.h"
 
+#include "borrowed.h"
 #include "config.h"
 #include "critical.h"
 #include "guard.h"
@@ -215,7 +216,7 @@ static bool on_hangup(int number, siginfo_t *info, void *context)
     return true;
 }
 
-static void before_fork(void)
+void server_before_fork(void)
 {
     struct critical section = critical_enter();
 
@@ -225,7 +226,7 @@ static void before_fork(void)
     stream_let_go_range(0, UINT_MAX);
 }
 
-static void after_fork(void)
+void server_after_fork(void)
 {
     struct critical section = forking;
 
@@ -234,10 +235,11 @@ static void after_fork(void)
     critical_leave(&section);
 }
 
-static void in_child(void)
+void server_in_child(void)
 {
     int saved = errno;
 
+    memory_own();
     resident_forked();
     if (role == MASTER && accepted != -1) {
         bool engine = engine_for(accepted);
@@ -247,7 +249,7 @@ static void in_child(void)
         if (!engine)
             preload_unload();
     }
-    after_fork();
+    server_after_fork();
     errno = saved;
 }
 
@@ -258,7 +260,7 @@ static void begin(void)
         signals_stand_before(SIGHUP, on_hangup);
     }
     guard_start();
-    (void)pthread_atfork(before_fork, after_fork, in_child);
+    (void)pthread_atfork(server_before_fork, server_after_fork, server_in_child);
 }
 
 __attribute__((constructor)) static void start(int count, char **arguments)

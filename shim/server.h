@@ -18,4 +18,10 @@ void server_accepted(int connection);
 /* The program listens. */
 void server_listening(void);
 
+/* Around fork(2): all that is open is handed over to the kernel, for parent and child share the
+ * offsets. All three keep errno. */
+void server_before_fork(void);
+void server_after_fork(void);
+void server_in_child(void);
+
 #endif

@@ -1,5 +1,6 @@
 #include "signals.h"
 
+#include "borrowed.h"
 #include "critical.h"
 
 #include <ucontext.h>
@@ -130,9 +131,10 @@ int signals_action(int number, const struct sigaction *action, struct sigaction 
     struct critical section = critical_enter();
     before = stand->program;
     if (action != NULL) {
-        ours = with_arrive(number, action);
+        bool borrowed = memory_is_borrowed();
+        ours = borrowed ? *action : with_arrive(number, action);
         result = libc_next(sigaction)(number, &ours, NULL);
-        if (result == 0)
+        if (result == 0 && !borrowed)
             stand->program = as_told(number, action);
     }
     critical_leave(&section);
@@ -154,7 +156,9 @@ sighandler_t signals_signal(int number, sighandler_t handler, libc_signal_functi
     before = stand->program.sa_handler;
     /* libc knows which flags this means today, siginterrupt(3) included: let it, then look */
     result = next(number, handler);
-    if (result != SIG_ERR) {
+    if (result != SIG_ERR && memory_is_borrowed()) {
+        result = before;
+    } else if (result != SIG_ERR) {
         (void)libc_next(sigaction)(number, NULL, &stand->program);
         ours = with_arrive(number, &stand->program);
         (void)libc_next(sigaction)(number, &ours, NULL);

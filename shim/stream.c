@@ -464,12 +464,17 @@ static void read_by_kernel(struct stream *stream, int slot, const struct request
     errno = EBADF;
     *result = -1;
     (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
-    if (descriptor_is(request->fd, slot))
+    /* One that another thread has closed meanwhile is not open; one that it has let go still is. */
+    bool open = descriptor_is(request->fd, slot) || standing(stream) == LET_GO;
+    if (open)
         *result = libc_next(preadv64)(request->fd, request->parts, request->count, offset);
     (void)pthread_setcancelstate(cancel_state, NULL);
+    int failure = errno;
     ssize_t got = *result > 0 ? *result : 0;
-    if (moves && got != length)
-        (void)advance(stream, offset + length, offset + got);
+    if (open && moves && got != length && !advance(stream, offset + length, offset + got) &&
+        standing(stream) == LET_GO)
+        (void)libc_next(lseek64)(request->fd, got - length, SEEK_CUR);
+    errno = failure;
     count_bytes(&stream->bytes_kernel, STATUS_BYTES_KERNEL, got);
 }
 
@@ -586,6 +591,17 @@ static size_t ask_ahead(int fd, const off64_t *offset, size_t left)
     return step;
 }
 
+/* A signal that was blocked is pending even if it will be ignored. */
+static bool is_ignored(int number)
+{
+    struct sigaction action;
+
+    if (libc_next(sigaction)(number, NULL, &action) == -1 || action.sa_handler == SIG_IGN)
+        return true;
+    return action.sa_handler == SIG_DFL &&
+           (number == SIGCHLD || number == SIGCONT || number == SIGURG || number == SIGWINCH);
+}
+
 /* The same between two sends, where a signal has to end the call as it would have in the kernel.
  * @return 0: one has come */
 static size_t ask_ahead_between(int fd, const off64_t *offset, size_t left)
@@ -599,7 +615,8 @@ static size_t ask_ahead_between(int fd, const off64_t *offset, size_t left)
     size_t step = ask_ahead(fd, offset, left);
     (void)sigpending(&came);
     for (int number = 1; number < NSIG; number++) {
-        if (sigismember(&came, number) == 1 && sigismember(&former, number) == 0)
+        if (sigismember(&came, number) == 1 && sigismember(&former, number) == 0 &&
+            !is_ignored(number))
             step = 0;
     }
     (void)libc_next(pthread_sigmask)(SIG_SETMASK, &former, NULL);
@@ -609,7 +626,10 @@ static size_t ask_ahead_between(int fd, const off64_t *offset, size_t left)
 static ssize_t send_and_ask_ahead(int out, int in, off64_t *offset, size_t count)
 {
     int saved = errno;
-    size_t sent = 0, step = ask_ahead(in, offset, count);
+    size_t sent = 0, step;
+
+    count = count < MOST_BYTES ? count : MOST_BYTES;
+    step = ask_ahead(in, offset, count);
     do {
         errno = saved;
         ssize_t result = libc_next(sendfile64)(out, in, offset, step);

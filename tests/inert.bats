@@ -18,12 +18,12 @@ teardown() {
 # ---- the file itself ----
 
 # The preprocessor knows the table of names as the compiler does. execl() and its kind are not in there: they go on as
-# execv() and need no next definition.
+# execv(), sigset() and sigignore() as sigaction(), and need no next definition.
 wrapped_names() {
     printf '#include "%s"\n#undef X\n#define X(result, name, parameters) wrapped name\nLIBC_FUNCTIONS(X)\n' \
         "$project/shim/libc.h" |
         cc -E -P -D_GNU_SOURCE - | grep -oE 'wrapped [A-Za-z_0-9]+' | cut -d ' ' -f 2
-    printf '%s\n' execl execle execlp
+    printf '%s\n' execl execle execlp sigset sigignore
 }
 
 @test "the library defines the wrapped functions, and no other name" {

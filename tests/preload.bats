@@ -172,7 +172,7 @@ mapped_by() {
     logged 'preload.conf is refused; the former directives stay in force'
     chmod g+w "$server/preload.conf" # and the log is one of them, though this file's own is not believed
     reload
-    logged 'preload.conf: is writable by others'
+    logged 'preload.conf:.*is writable by others'
     chmod g-w "$server/preload.conf"
     is_downloaded big
     is_downloaded small

@@ -160,6 +160,18 @@ SOURCE
     served cc1 sh -c 'gcc -O2 -c -o program.o program.c; sha256sum program.o; gcc -o program program.o; ./program'
 }
 
+@test "what programs seldom do" {
+    local oddity
+    for oddity in fork vfork vfork-signals old-signals; do
+        same "$project/build/oddities" "$server/big" "$oddity"
+        [[ $(uncounted "$project/build/oddities" "$server/big" "$oddity" | wc -l) -gt 0 || $oddity == fork ]]
+    done
+    chmod 600 big # so that no child inherits the mapping
+    printf 'TransferMMapFile %s\n' "$server/big" >>uncounted.conf
+    same "$project/build/oddities" "$server/big" _Fork
+    [[ $("$project/build/oddities" "$server/big" _Fork | wc -c) -eq 8192 ]]
+}
+
 @test "sftp-server of OpenSSH" {
     printf '#!/bin/sh\nexec env LD_PRELOAD=%s XFERMMAP_CONF=%s XFERMMAP_PROCESS=sftp-server %s "$@"\n' \
         "$library" "$server/preload.conf" "$project/build/witnesses/usr/lib/openssh/sftp-server" >sftp-server

@@ -168,6 +168,19 @@ STORY(a_disk_that_is_full_leaves_files_out)
     in_story(!read_slot(0) && status_get(STATUS_LISTED) == 1);
 }
 
+STORY(a_log_that_may_not_grow_ends_nobody)
+{
+    struct rlimit limit = {0, 0};
+    sigset_t pending;
+
+    log_to(LOG_TO_FILE, "log");
+    log_as(geteuid());
+    in_story(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+    log_line("too long");
+    in_story(sigpending(&pending) == 0 && sigismember(&pending, SIGXFSZ) == 0);
+    in_story(access("log", F_OK) == 0); /* it was written to: an empty file */
+}
+
 STORY(a_file_that_was_replaced_is_let_be)
 {
     share();
@@ -278,6 +291,7 @@ int main(void)
         TEST(the_file_grows_with_its_slots),
         TEST(sessions_count_in_it_too),
         TEST(a_disk_that_is_full_leaves_files_out),
+        TEST(a_log_that_may_not_grow_ends_nobody),
         TEST(a_file_that_was_replaced_is_let_be),
         TEST(a_file_that_is_truncated_does_no_harm),
         TEST(without_a_file_all_slots_are_shared_in_memory),

@@ -6,6 +6,7 @@
 #include "log.h"
 #include "notice.h"
 #include "preload.h"
+#include "readahead.h"
 #include "status.h"
 #include "unit.h"
 
@@ -17,6 +18,7 @@
 #include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { UNTOUCHED = 1234 /* an errno that no call sets */, LARGEST_WINDOW = 4 * MIB };
@@ -921,6 +923,56 @@ static void the_most_that_one_call_reads(void **state)
     assert_int_equal(munmap(memory, PART), 0);
 }
 
+/* The library sends in pieces, and never more in all than the kernel in one call, sendfile(2). */
+static void the_most_that_one_call_sends(void **state)
+{
+    const size_t most = 0x7ffff000;
+    off64_t offset = 0;
+
+    (void)state;
+    if (sysconf(_SC_AVPHYS_PAGES) < ((long)4 << 30) / PAGE)
+        skip(); /* the page cache takes half of it */
+    start();
+    readahead_policy(8 * MIB);
+    make_file("sparse", 0);
+    assert_int_equal(truncate("sparse", (off64_t)3 << 30), 0);
+    int out = open("/dev/null", O_WRONLY | O_CLOEXEC), in = open_served("sparse", O_RDONLY);
+    assert_int_equal(stream_send(out, in, &offset, (size_t)3 << 30), most);
+    assert_int_equal(offset, most);
+    close_served(in);
+    assert_int_equal(close(out), 0);
+    assert_int_equal(unlink("sparse"), 0);
+    readahead_policy(0);
+}
+
+/* What is ignored interrupts no call of the kernel's, nor one that is made of several. */
+static void an_ignored_signal_ends_no_send(void **state)
+{
+    const pid_t self = getpid();
+
+    (void)state;
+    start();
+    readahead_policy(8 * MIB);
+    make_file("file", 32 * MIB);
+    int out = open("/dev/null", O_WRONLY | O_CLOEXEC);
+    pid_t sender = fork();
+    if (sender == 0) {
+        while (kill(self, SIGWINCH) == 0)
+            ;
+        _exit(0);
+    }
+    for (int i = 0; i < 20; i++) {
+        off64_t offset = 0;
+        int in = open_served("file", O_RDONLY);
+        assert_int_equal(stream_send(out, in, &offset, 32 * MIB), 32 * MIB);
+        close_served(in);
+    }
+    assert_int_equal(kill(sender, SIGKILL), 0);
+    assert_int_equal(waitpid(sender, NULL, 0), sender);
+    assert_int_equal(close(out), 0);
+    readahead_policy(0);
+}
+
 static void bad_parts(void **state)
 {
     const struct iovec good = {large, 100};
@@ -1558,6 +1610,8 @@ int main(void)
         TEST(no_bytes_at_all),
         TEST(huge_counts),
         TEST(the_most_that_one_call_reads),
+        TEST(the_most_that_one_call_sends),
+        TEST(an_ignored_signal_ends_no_send),
         TEST(bad_parts),
         TEST(places_that_no_file_has),
         TEST(what_is_not_open),
