@@ -21,7 +21,7 @@ void resident_want(const struct config *config);
 bool resident_runs(void);
 
 /*
- * Start the thread, where it doesn't run, for what is wanted by then. In a forked child that has to
+ * Start the thread, unless it runs, for what is wanted by then. In a forked child that has to
  * be said anew: what the parent's thread had taken up is gone.
  * @param user  whose rights it has, the effective ones the server was started with
  * @return false: errno of pthread_create(3)

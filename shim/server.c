@@ -166,6 +166,16 @@ static void announce(void)
                  config_path);
 }
 
+/* Without listed files there is no thread: a process that has one is not quite like others. */
+static void keep_listed_files(void)
+{
+    if (in_force.files.count == 0 && !resident_runs())
+        return;
+    resident_want(&in_force);
+    if (!resident_start(started_as))
+        log_line("listed files are not kept in memory: %s", strerror(errno));
+}
+
 /* ---- when that changes ---- */
 
 void server_opening(void)
@@ -177,7 +187,7 @@ void server_opening(void)
     int saved = errno;
     if (put_in_force()) {
         announce();
-        resident_want(&in_force); /* last: what the thread logs follows what it is about */
+        keep_listed_files(); /* last: what the thread logs follows what it is about */
     }
     errno = saved;
 }
@@ -199,11 +209,8 @@ void server_listening(void)
     if (role == MASTER)
         status_serving();
     /* more than once: before it goes into the background, ProFTPD listens for its ftpdctl */
-    if (role == MASTER && !resident_runs()) {
-        resident_want(&in_force);
-        if (!resident_start(started_as))
-            log_line("listed files are not kept in memory: %s", strerror(errno));
-    }
+    if (role == MASTER && !resident_runs())
+        keep_listed_files();
     errno = saved;
 }
 
