@@ -135,6 +135,18 @@ mapped_by() {
     [[ $(counter LISTED) -eq 2 ]]
 }
 
+@test "the master has a thread more once a file is listed" {
+    directives 'TransferMMapEngine on'
+    server_start preloaded
+    [[ $(threads_of_master | wc -w) -eq 1 ]]
+    is_downloaded big
+    directives 'TransferMMapEngine on' "TransferMMapFile $files/small"
+    reload
+    [[ $(threads_of_master | wc -w) -eq 2 ]]
+    is_downloaded small
+    [[ $(counter LISTED) -eq 1 && $(counter MAPPED) -eq 1 ]]
+}
+
 @test "SIGHUP maps a file that was replaced, and lets go of the former" {
     needs_insight
     directives 'TransferMMapEngine on' "TransferMMapFile $files/big"
