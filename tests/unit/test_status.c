@@ -253,7 +253,7 @@ STORY(the_file_of_a_server_at_work_is_not_taken)
 
 STORY(a_process_number_that_is_used_again_is_no_server)
 {
-    struct status_header former = {.name = "xfermmap", .version = STATUS_VERSION};
+    struct status_header former = {.version = STATUS_VERSION};
 
     serve();
     in_story(read_at(0, &former, sizeof former) && status_is_alive(&former));
