@@ -9,24 +9,25 @@
 
 #include <stdbool.h>
 #include <stddef.h>
-#include <sys/types.h>
 
+/* All that is known of it: no number of a process, which somebody else may have by now. */
 struct keeper {
-    pid_t process; /* 0: there is none */
-    int reports;   /* a descriptor of the thread's own, until it was heard; -1 */
+    int line; /* a socket of the thread's own; closed, it ends the keeper; -1: there is none */
 };
 
 #define KEEPER_NONE                                                                                \
     {                                                                                              \
-        .process = 0, .reports = -1                                                                \
+        .line = -1                                                                                 \
     }
 
 /*
- * Have a process for files, which are read in in this order. It is no child to the server's
- * waitpid(2), nor does its end send a SIGCHLD. For the thread of resident.h, which has descriptors
- * of its own, those of its parent.
+ * Have a process for files, which are read in in this order. It is no child of the server's, to no
+ * kind of wait, nor does its end send a SIGCHLD; but where orphans become children of the server,
+ * as of process 1 of a container, it is an orphan. For the thread of resident.h, whose descriptors
+ * are its own, and so are closed when the thread ends: with its process, or as that executes
+ * another program, whatever rights either has by then.
  * @param files  with their paths; their mappings are not looked at
- * @return false: there is none; errno of pipe2(2) or clone(2)
+ * @return false: there is none; errno of socketpair(2) or clone(2)
  */
 bool keeper_employ(struct keeper *keeper, struct kept *files, size_t count);
 
@@ -41,7 +42,7 @@ bool keeper_hear(struct keeper *keeper, struct kept *files, size_t count, bool (
 /* Whether it has ended though it was not dismissed: then there is none from now on. */
 bool keeper_has_ended(struct keeper *keeper);
 
-/* End it, if there is one, and forget it. */
+/* Have it end, if there is one, and forget it. It ends as soon as it is not waiting for a disk. */
 void keeper_dismiss(struct keeper *keeper);
 
 #endif

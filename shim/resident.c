@@ -436,7 +436,7 @@ static void settle(bool there, double since)
     size_t found = there ? collect(true, &todo) : 0;
     if (found > 0 && !keeper_employ(&next, todo, found))
         tell_no_keeper(strerror(errno));
-    bool whole = keep_here() && (next.process == 0 || hear(&next, todo, found));
+    bool whole = keep_here() && (next.line == -1 || hear(&next, todo, found));
     if (there) { /* not before the next one holds what stays */
         keeper_dismiss(whole ? &keeper : &next);
         keeper = whole ? next : keeper;
@@ -514,7 +514,7 @@ static void take_wanted(struct wanted *wanted)
     forget_wanted(current);
     current = wanted;
     told = (struct told){.unlisted = 0};
-    if (take_list() && (count > 0 || keeper.process > 0))
+    if (take_list() && (count > 0 || keeper.line != -1))
         settle(true, since);
 }
 
@@ -561,7 +561,7 @@ static void forget_parent(void)
     current = NULL;
     list = NULL;
     count = room = here = inherited = 0;
-    keeper = (struct keeper)KEEPER_NONE;
+    keeper = (struct keeper)KEEPER_NONE; /* the line is no descriptor of this process */
     preload_unload();
 }
 

@@ -162,17 +162,18 @@ PYTHON
 
     list 'many.*' small
     reload
-    run ! kill -0 "$keeper"
+    server_await has_keepers 1
+    [[ $(keepers) != "$keeper" ]]
     keeper=$(keepers)
     [[ $(locked "$keeper") -eq $((44 * 4096 + 8192)) ]]
 
     list small
     reload
-    [[ ! $(keepers) ]]
+    server_await has_keepers 0
     list 'many.*'
     reload
     keeper=$(keepers)
-    server_stop
+    server_stop # which waits for all of the process group
     run ! kill -0 "$keeper"
 
     server_start preloaded
@@ -187,8 +188,16 @@ many_files() {
     head -c $((300 * 4000)) /dev/urandom | split -b 4000 -d -a 3 - "$files/many."
 }
 
+# They are no children of the master's, but of its process group. One that has ended has no memory any more.
 keepers() {
-    pgrep -P "$(<"$server/pid")" -x xfermmap
+    local process
+    for process in $(pgrep -g "$(<"$server/group")" -x xfermmap); do
+        ! grep -q '^VmLck:' "/proc/$process/status" || echo "$process"
+    done
+}
+
+has_keepers() {
+    [[ $(keepers | wc -l) -eq $1 ]]
 }
 
 # ---- the start is not held up ----
@@ -449,18 +458,20 @@ reloads() {
     server_await server_is_up
 }
 
-# What the master has: mappings of files, descriptors of each thread, children.
+# What the master has: mappings of files, descriptors of each thread, children, keepers.
 holdings() {
     local thread
     grep -c "$files" "/proc/$master/maps"
     for thread in "/proc/$master/task/"*; do
         find "$thread/fd" -type l | wc -l
     done
-    pgrep -c -P "$master"
+    pgrep -c -P "$master" || true # there is none
+    keepers | wc -l
 }
 
-# The server takes its time to close what it had of a session that has ended.
+# The server takes its time to close what it had of a session that has ended, and a former keeper to go.
 are_settled() {
+    has_keepers 1 || return 1
     holdings >"$server/now"
     sleep 1
     holdings | cmp -s "$server/now" -

@@ -727,8 +727,9 @@ static void count_inherited(void)
     in_story(many_in(getpid()) == INHERITED - 1);
 }
 
-/* The child of a process, the last one if it has several. @return 0: it has none */
-static pid_t child_of(pid_t parent, int *children)
+/* The children of a process, but for one of them; not those that have ended, and have no memory any
+ * more. @return the last one */
+static pid_t child_of(pid_t parent, pid_t but, int *children)
 {
     pid_t child = 0;
     struct dirent *entry;
@@ -737,7 +738,8 @@ static pid_t child_of(pid_t parent, int *children)
     *children = 0;
     while (processes != NULL && (entry = readdir(processes)) != NULL) {
         pid_t process = atoi(entry->d_name);
-        if (process <= 0 || status_number(process, "PPid") != parent)
+        if (process <= 0 || process == but || status_number(process, "PPid") != parent ||
+            status_number(process, "VmLck") == -1)
             continue;
         child = process;
         ++*children;
@@ -747,26 +749,86 @@ static pid_t child_of(pid_t parent, int *children)
     return child;
 }
 
-static bool has_children(int expected)
+/* How many keepers there are: orphans, which the test has adopted, as it is the master's parent. */
+static bool has_keepers(int expected)
 {
-    int children;
+    int keepers;
 
-    (void)child_of(getpid(), &children);
-    return children == expected;
+    (void)child_of(getppid(), getpid(), &keepers);
+    return keepers == expected;
 }
 
 /* @return 0: none, or more than one */
-static pid_t only_child(void)
+static pid_t only_keeper(void)
 {
-    int children;
-    pid_t child = child_of(getpid(), &children);
+    int keepers;
+    pid_t keeper = child_of(getppid(), getpid(), &keepers);
 
-    return children == 1 ? child : 0;
+    return keepers == 1 ? keeper : 0;
+}
+
+/* To no kind of wait. */
+static bool has_no_child(void)
+{
+    errno = 0;
+    return waitpid(-1, NULL, WNOHANG | (int)__WALL) == -1 && errno == ECHILD;
+}
+
+static const char *name_of_many(int number)
+{
+    static char name[32];
+
+    (void)snprintf(name, sizeof name, "many/%d", number);
+    return name;
+}
+
+static void adopt(bool orphans)
+{
+    assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, orphans), 0);
+}
+
+static int begin_many(void **state)
+{
+    (void)begin(state);
+    (void)mkdir("many", 0755);
+    for (int i = 0; i < MANY; i++)
+        make_file(name_of_many(i), 100);
+    adopt(true);
+    return 0;
+}
+
+static int end_many(void **state)
+{
+    (void)state;
+    adopt(false);
+    return 0;
+}
+
+/* All keepers of a master that has ended, the last of which ends now. @return how many were not
+ * killed
+ */
+static int keepers_that_ended(int *killed)
+{
+    int ended = 0, status;
+    pid_t keeper = 0;
+
+    *killed = 0;
+    for (int waited = 0; keeper != -1; waited++) {
+        keeper = waitpid(-1, &status, WNOHANG);
+        if (keeper == 0) {
+            assert_true(waited < PATIENCE);
+            (void)usleep(1000);
+            continue;
+        }
+        ended += keeper > 0 && status == 0;
+        *killed += keeper > 0 && status != 0;
+    }
+    return ended;
 }
 
 static void employ_keepers(void)
 {
-    char self[64];
+    char other[64];
     size_t before = descriptors_of("self");
 
     start();
@@ -777,59 +839,138 @@ static void employ_keepers(void)
     in_story(descriptors_of("self") == before);
     in_story(in_session(count_inherited));
 
-    pid_t keeper = only_child(), next = 0;
+    pid_t keeper = only_keeper(), next = 0;
     in_story(keeper > 0 && many_in(keeper) >= MANY - HERE + 1);
     in_story(status_number(keeper, "VmLck") == (MANY - HERE + 1) * PAGE / KIB);
-    (void)snprintf(self, sizeof self, "%d", keeper);
-    in_story(under_valgrind() || descriptors_of(self) == 0);
-    errno = 0; /* to the server it is no child */
-    in_story(waitpid(-1, NULL, WNOHANG) == -1 && errno == ECHILD);
+    (void)snprintf(other, sizeof other, "%d", keeper);
+    in_story(under_valgrind() || descriptors_of(other) == 1); /* its end of the line */
+    in_story(has_no_child());
 
     in_story(kill(keeper, SIGKILL) == 0);
-    in_story(waitid(P_PID, (id_t)keeper, NULL, WEXITED | WNOWAIT | (int)__WCLONE) == 0);
+    await(has_keepers(0));
+    in_story(!logged("for want of a process"));
     notice_wake();
     await(logged("for want of a process: it was killed"));
-    in_story(has_children(0));
     want("b", "many/*", NULL);
-    await((next = only_child()) != keeper && next > 0);
+    await((next = only_keeper()) != keeper && next > 0);
     await(status_number(next, "VmLck") == (MANY - HERE + 1) * PAGE / KIB);
+    want("b", "a", "many/*", NULL); /* the next one is forked while this one is there */
+    await((keeper = only_keeper()) != next && keeper > 0);
+    await(status_number(keeper, "VmLck") == (MANY - HERE + 2) * PAGE / KIB);
+    in_story(has_no_child());
     want("a", "b", "c", NULL);
     await(logged("listed files: 3 files"));
-    in_story(has_children(0));
+    await(has_keepers(0));
     want("many/*", NULL);
     await(logged("listed files: 300 files"));
-    in_story(has_children(1));
+    in_story(has_keepers(1));
     want(NULL);
-    await(has_children(0));
+    await(has_keepers(0));
     want("many/*", NULL);
-    await(has_children(1) && many_in(only_child()) >= MANY - HERE);
+    await(has_keepers(1) && many_in(only_keeper()) >= MANY - HERE);
     /* and dies, while its keeper lives */
 }
 
 static void a_keeper_holds_the_rest(void **state)
 {
-    char name[32];
-    int status;
+    int killed;
 
     (void)state;
-    assert_int_equal(mkdir("many", 0755), 0);
-    for (int i = 0; i < MANY; i++) {
-        (void)snprintf(name, sizeof name, "many/%d", i);
-        make_file(name, 100);
-    }
-    assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 1), 0); /* to be told how it ended */
     tell(employ_keepers);
-    pid_t keeper = waitpid(-1, &status, 0);
-    assert_true(keeper > 0);
-    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
-    assert_int_equal(waitpid(-1, &status, 0), -1);
-    assert_int_equal(prctl(PR_SET_CHILD_SUBREAPER, 0), 0);
+    assert_int_equal(keepers_that_ended(&killed), 4);
+    assert_int_equal(killed, 1);
 }
+
+/* The former keeper is root's, and its master may not kill it any more. */
+static void employ_a_keeper_as_root(void)
+{
+    pid_t former, next = 0;
+
+    in_story(chown(".", SOMEBODY, SOMEBODY) == 0 && chown("log", SOMEBODY, SOMEBODY) == 0);
+    log_as(SOMEBODY);
+    start();
+    want("many/*", NULL);
+    await(logged("listed files: 300 files"));
+    in_story((former = only_keeper()) > 0);
+    become_somebody(); /* with the library's thread, as libc does it */
+    in_story(kill(former, 0) == -1 && errno == EPERM);
+    want("a", "many/*", NULL);
+    await(logged("listed files: 301 files"));
+    await((next = only_keeper()) > 0 && next != former);
+    want(NULL);
+    await(has_keepers(0));
+    want("many/*", NULL);
+    await(has_keepers(1) && status_number(only_keeper(), "VmLck") == (MANY - HERE) * PAGE / KIB);
+}
+
+static void a_keeper_goes_after_the_rights_of_its_master(void **state)
+{
+    int killed;
+
+    (void)state;
+    if (geteuid() != 0)
+        skip();
+    tell(employ_a_keeper_as_root);
+    assert_int_equal(chown(".", 0, 0), 0);
+    assert_int_equal(keepers_that_ended(&killed), 3);
+    assert_int_equal(killed, 0);
+}
+
+/* And dies, while its keeper is still root's. */
+static void give_up_the_rights(void)
+{
+    in_story(chown("log", SOMEBODY, SOMEBODY) == 0);
+    log_as(SOMEBODY);
+    start();
+    want("many/*", NULL);
+    await(logged("listed files: 300 files"));
+    in_story(has_keepers(1));
+    become_somebody();
+}
+
+static void a_keeper_ends_with_a_master_without_rights(void **state)
+{
+    int killed;
+
+    (void)state;
+    if (geteuid() != 0)
+        skip();
+    tell(give_up_the_rights);
+    assert_int_equal(keepers_that_ended(&killed), 1);
+    assert_int_equal(killed, 0);
+}
+
+/* Which has no child that it doesn't know, and whose end is not what the keeper waits for. */
+static void execute_another_program(void)
+{
+    static const char script[] = "while grep -q VmLck /proc/$1/status; do :; done\n"
+                                 "read -r children </proc/$$/task/$$/children\n"
+                                 "test ! \"$children\"";
+    char keeper[16];
+
+    start();
+    want("many/*", NULL);
+    await(logged("listed files: 300 files"));
+    (void)snprintf(keeper, sizeof keeper, "%d", only_keeper());
+    in_story(has_keepers(1));
+    (void)execl("/bin/sh", "sh", "-c", script, "sh", keeper, (char *)NULL);
+    _exit(1);
+}
+
+static void a_keeper_ends_as_its_master_executes(void **state)
+{
+    int killed;
+
+    (void)state;
+    tell(execute_another_program);
+    assert_int_equal(keepers_that_ended(&killed), 1);
+    assert_int_equal(killed, 0);
+}
+
+static struct rlimit tasks;
 
 static void find_no_keeper(void)
 {
-    static const struct rlimit tasks = {2, 2}; /* this one and its thread */
-
     in_story(chown(".", SOMEBODY, SOMEBODY) == 0 && chown("log", SOMEBODY, SOMEBODY) == 0);
     become_somebody();
     in_story(setrlimit(RLIMIT_NPROC, &tasks) == 0);
@@ -838,7 +979,7 @@ static void find_no_keeper(void)
     want("many/*", NULL);
     await(logged("for want of a process: Resource temporarily unavailable"));
     await(logged("256 files"));
-    in_story(has_children(0) && logged("44 not in memory"));
+    in_story(has_keepers(0) && has_no_child() && logged("44 not in memory"));
 }
 
 static void without_a_keeper_the_rest_is_told(void **state)
@@ -846,7 +987,11 @@ static void without_a_keeper_the_rest_is_told(void **state)
     (void)state;
     if (geteuid() != 0)
         skip();
-    tell(find_no_keeper);
+    for (rlim_t most = 2; most <= 3; most++) { /* this one, its thread, and who would fork it */
+        (void)begin(state);
+        tasks = (struct rlimit){most, most};
+        tell(find_no_keeper);
+    }
     assert_int_equal(chown(".", 0, 0), 0);
 }
 
@@ -870,7 +1015,8 @@ static void a_list_is_only_learnt(void **state)
 
 int main(void)
 {
-#define TEST(name) cmocka_unit_test_setup(name, begin)
+#define TEST(name)      cmocka_unit_test_setup(name, begin)
+#define TEST_MANY(name) cmocka_unit_test_setup_teardown(name, begin_many, end_many)
     static const struct CMUnitTest tests[] = {
         TEST(files_are_taken_in),
         TEST(signals_are_for_the_server),
@@ -892,8 +1038,11 @@ int main(void)
         TEST(no_more_is_locked_than_allowed),
         TEST(sessions_inherit_what_everyone_may_read),
         TEST(an_access_list_is_no_everyone),
-        TEST(a_keeper_holds_the_rest),
-        TEST(without_a_keeper_the_rest_is_told),
+        TEST_MANY(a_keeper_holds_the_rest),
+        TEST_MANY(a_keeper_goes_after_the_rights_of_its_master),
+        TEST_MANY(a_keeper_ends_with_a_master_without_rights),
+        TEST_MANY(a_keeper_ends_as_its_master_executes),
+        TEST_MANY(without_a_keeper_the_rest_is_told),
         TEST(a_list_is_only_learnt),
     };
 
