@@ -6,6 +6,11 @@
 #define BORROWED_H
 
 #include <stdbool.h>
+#include <unistd.h>
+
+/* The process that has called vfork(2) in this thread, which is the child's thread, too: but for
+ * the process number nothing tells them apart. 0: none has. */
+extern _Thread_local pid_t memory_lender;
 
 /* This thread is about to call vfork(2). */
 void memory_lend(void);
@@ -14,6 +19,9 @@ void memory_lend(void);
 void memory_own(void);
 
 /* Whether this process is the child of a vfork(2). Async-signal-safe; keeps errno. */
-bool memory_is_borrowed(void);
+static inline bool memory_is_borrowed(void)
+{
+    return memory_lender != 0 && getpid() != memory_lender;
+}
 
 #endif

@@ -52,9 +52,7 @@ void descriptor_unpin(int slot)
 
 int descriptor_pin(int fd)
 {
-    if (descriptor_served(fd) && memory_is_borrowed())
-        return NO_SLOT;
-    while (descriptor_served(fd)) {
+    while (descriptor_served(fd) && !memory_is_borrowed()) {
         int slot = atomic_load(&descriptor_slots[fd]) - 1;
         if (slot == NO_SLOT || !pin(slot))
             continue;

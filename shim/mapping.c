@@ -29,6 +29,13 @@ bool mapping_is_faithful(int fd, const struct stat64 *status)
     }
 }
 
+bool mapping_is_of_fuse(int fd)
+{
+    struct statfs system;
+
+    return fstatfs(fd, &system) == 0 && (uint32_t)system.f_type == FUSE_SUPER_MAGIC;
+}
+
 bool mapping_map(struct mapping *mapping, int fd, off64_t start, size_t length)
 {
     /* MAP_SHARED: a file system whose read() goes past the page cache refuses it, and should. Not
@@ -39,8 +46,10 @@ bool mapping_map(struct mapping *mapping, int fd, off64_t start, size_t length)
     if (memory == MAP_FAILED)
         return false;
     /* What is read in by touching it then comes in huge pages, of which whoever maps it next has
-     * less to do, too. Where the kernel has none, that's no matter. */
-    (void)madvise(memory, length, MADV_HUGEPAGE);
+     * less to do, too. Where the kernel has none, that's no matter. But it reads the next one ahead
+     * with it. */
+    if (!mapping_is_of_fuse(fd))
+        (void)madvise(memory, length, MADV_HUGEPAGE);
     *mapping = (struct mapping){.memory = memory, .start = start, .length = length};
     return true;
 }

@@ -24,6 +24,13 @@ struct mapping {
 bool mapping_is_faithful(int fd, const struct stat64 *status);
 
 /*
+ * Whether a file is on FUSE. That passes over what it is asked to read ahead while it has much to
+ * do, if what the kernel has read last through this descriptor left something to be read ahead
+ * (fs/fuse/file.c, fuse_readahead()). Async-signal-safe. Changes errno.
+ */
+bool mapping_is_of_fuse(int fd);
+
+/*
  * Map `length` bytes of a file from `start` on, shared and read-only, so that what is seen is the
  * page cache that read() would copy from.
  * @param start  bytes, a multiple of the page size

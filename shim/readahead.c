@@ -1,11 +1,9 @@
 #include "readahead.h"
 
 #include "libc.h"
+#include "mapping.h"
 
 #include <fcntl.h>
-#include <linux/magic.h>
-#include <stdint.h>
-#include <sys/vfs.h>
 
 /* What is asked for at a time, and the least that a request is for, bytes. */
 #define CHUNK ((off64_t)1 << 20)
@@ -105,9 +103,7 @@ bool readahead_follow(struct readahead *reader, int fd, off64_t offset, size_t l
 
 void readahead_take_over(int fd, off64_t offset, off64_t size)
 {
-    struct statfs system;
-
-    if (fstatfs(fd, &system) == -1 || (uint32_t)system.f_type != FUSE_SUPER_MAGIC)
+    if (!mapping_is_of_fuse(fd))
         return;
     (void)posix_fadvise64(fd, 0, 0, POSIX_FADV_RANDOM);
     /* what is sent until readahead_follow() is ahead */

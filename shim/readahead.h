@@ -38,9 +38,7 @@ bool readahead_follow(struct readahead *reader, int fd, off64_t offset, size_t l
 
 /*
  * The kernel is about to send a file from `offset` on, for which it is asked ahead: have it read
- * nothing ahead by itself where that would be in the way. FUSE passes over what it is asked for
- * while it has much to do, if the descriptor's last read left something to be read ahead
- * (fs/fuse/file.c, fuse_readahead()). Changes errno.
+ * nothing ahead by itself where that would be in the way: on FUSE, see mapping.h. Changes errno.
  * @param size  of the file, bytes
  */
 void readahead_take_over(int fd, off64_t offset, off64_t size);
