@@ -651,21 +651,16 @@ EXPORT sighandler_t ssignal(int number, sighandler_t handler)
 /* As libc's: no flags, an empty mask, and the signal unblocked. */
 EXPORT sighandler_t sigset(int number, sighandler_t handler)
 {
-    struct sigaction action = {.sa_handler = handler}, former;
+    const struct sigaction action = {.sa_handler = handler};
+    const bool hold = handler == SIG_HOLD;
+    struct sigaction former;
     sigset_t one, mask;
 
     sigemptyset(&one);
-    if (sigaddset(&one, number) == -1)
+    if (sigaddset(&one, number) == -1 ||
+        signals_action(number, hold ? NULL : &action, &former) == -1)
         return SIG_ERR;
-    if (handler == SIG_HOLD) {
-        if (signals_action(number, NULL, &former) == -1)
-            return SIG_ERR;
-        (void)sigprocmask(SIG_BLOCK, &one, &mask);
-    } else {
-        if (signals_action(number, &action, &former) == -1)
-            return SIG_ERR;
-        (void)sigprocmask(SIG_UNBLOCK, &one, &mask);
-    }
+    (void)sigprocmask(hold ? SIG_BLOCK : SIG_UNBLOCK, &one, &mask);
     return sigismember(&mask, number) == 1 ? SIG_HOLD : former.sa_handler;
 }
 

@@ -9,6 +9,7 @@
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/mman.h>
 
 /* The index grows inside of a critical section, where malloc(3) could wait for its own lock. */
@@ -226,6 +227,17 @@ int preload_open(const char *path)
     bool regular = stat64(path, &status) == 0 && S_ISREG(status.st_mode);
 
     return libc_next(open)(path, (regular ? O_RDONLY | O_NONBLOCK : O_PATH) | O_CLOEXEC | O_NOCTTY);
+}
+
+const char *preload_problem(int fd, struct stat64 *status)
+{
+    if (fd == -1 || fstat64(fd, status) == -1)
+        return strerror(errno);
+    if (!S_ISREG(status->st_mode))
+        return "is no regular file";
+    if (status->st_size > 0 && !mapping_is_faithful(fd, status))
+        return "is on a file system that is left to the kernel, or has holes on tmpfs";
+    return NULL;
 }
 
 void preload_begin(void)

@@ -60,6 +60,14 @@ enum preload_way {
  */
 int preload_open(const char *path);
 
+/*
+ * Why a file can't be listed, for people to read.
+ * @param fd      as preload_open() returned it, with its errno if that is -1
+ * @param status  out: the file's, where it can be had
+ * @return NULL: it can
+ */
+const char *preload_problem(int fd, struct stat64 *status);
+
 /* Begin a new list: none of the files is listed any more. */
 void preload_begin(void);
 

@@ -146,14 +146,9 @@ static const char *take_open_file(struct listed *item, int fd)
     struct stat64 status;
     unsigned other;
 
-    if (fd == -1 || fstat64(fd, &status) == -1)
-        return strerror(errno);
-    if (!S_ISREG(status.st_mode))
-        return "is no regular file";
-    if (status.st_size == 0)
-        return NULL;
-    if (!mapping_is_faithful(fd, &status))
-        return "is on a file system that is left to the kernel, or has holes on tmpfs";
+    const char *problem = preload_problem(fd, &status);
+    if (problem != NULL || status.st_size == 0)
+        return problem;
     if (preload_is_outdated(&status, &other))
         let_go(&list[other]); /* it was renamed, say: what is there now is seen when it is opened */
     item->file = preload_list(fd, &status, way_for(item, fd, &status), (unsigned)(item - list));

@@ -2,7 +2,6 @@
 #include "config.h"
 #include "everyone.h"
 #include "log.h"
-#include "mapping.h"
 #include "preload.h"
 #include "tool.h"
 
@@ -62,15 +61,9 @@ static bool is_public(const char *path, mode_t mode)
 /* @return why the library could not list it; NULL: it can */
 static const char *problem_of(const char *path, struct stat64 *status)
 {
-    const char *problem = NULL;
     int fd = preload_open(path);
+    const char *problem = preload_problem(fd, status);
 
-    if (fd == -1 || fstat64(fd, status) == -1)
-        problem = strerror(errno);
-    else if (!S_ISREG(status->st_mode))
-        problem = "is no regular file";
-    else if (status->st_size > 0 && !mapping_is_faithful(fd, status))
-        problem = "is on a file system that is left to the kernel, or has holes on tmpfs";
     if (fd != -1)
         (void)close(fd);
     return problem;
