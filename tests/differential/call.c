@@ -11,6 +11,7 @@
 #include <sys/resource.h>
 #include <sys/sendfile.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -379,12 +380,31 @@ static int64_t with_offset(int64_t result, int64_t offset)
     return result < 0 ? result : result + (offset << 24);
 }
 
-/* To the tester's own pipe or socket, or to whatever the other slot is. */
+static mode_t type_of(int fd)
+{
+    struct stat status;
+    int saved = errno;
+    bool open = RAW(fstat, fd, &status) == 0;
+
+    errno = saved;
+    return open ? status.st_mode & S_IFMT : 0;
+}
+
+/*
+ * To the tester's own pipe or socket, which is emptied after each step, or to whatever the other
+ * slot is. That is no pipe or socket for a file to stay in: they hold the file's own memory, and
+ * what is left of it after a truncation is a matter of how large the kernel's folios are.
+ */
 static int target_of(enum side side, const struct step *step)
 {
-    if (step->variant % 8 >= 2)
+    int other = twin_number(side, step->other);
+    mode_t type = type_of(other);
+    bool stays = (type == S_IFIFO || type == S_IFSOCK) &&
+                 type_of(twin_number(side, step->slot)) == S_IFREG;
+
+    if (step->variant % 8 >= 2 || stays)
         return twin_sink(side, step->variant % 2);
-    return twin_number(side, step->other);
+    return other;
 }
 
 static int64_t call_sendfile(enum side side, const struct step *step)
