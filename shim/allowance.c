@@ -5,7 +5,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <linux/capability.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -112,6 +111,22 @@ uint64_t allowance_lock(void)
         allowance.rlim_cur == RLIM_INFINITY)
         return UINT64_MAX;
     return allowance.rlim_cur;
+}
+
+uint64_t allowance_listed(const struct config_memory *max)
+{
+    return max->bytes > 0 ? (uint64_t)max->bytes : allowance_memory() / 100 * max->percent;
+}
+
+bool allowance_take(uint64_t most, uint64_t *taken, off64_t size)
+{
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+    uint64_t whole = ((uint64_t)size + page - 1) / page * page;
+
+    if (whole > most - *taken)
+        return false;
+    *taken += whole;
+    return true;
 }
 
 uint64_t allowance_mappings(void)

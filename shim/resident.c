@@ -264,14 +264,6 @@ static void tell_unlocked(size_t files, uint64_t lockable)
     before = before || files > 0;
 }
 
-/* What a file takes, bytes: whole pages. */
-static uint64_t size_in_memory(const struct listed *item)
-{
-    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
-
-    return ((uint64_t)item->size + page - 1) / page * page;
-}
-
 /* Which files fit into the memory that they may take, in the order of the list. */
 static void choose(void)
 {
@@ -280,14 +272,11 @@ static void choose(void)
 
     for (size_t i = 0; i < count; i++) {
         struct listed *item = &list[i];
-        uint64_t size = size_in_memory(item);
         uint64_t *locked = item->here ? &taken_here : &taken_there;
         if (item->file == NULL)
             continue;
-        item->keep = size <= current->max_memory - taken;
-        taken += item->keep ? size : 0;
-        item->lock = item->keep && current->lock && size <= lockable - *locked;
-        *locked += item->lock ? size : 0;
+        item->keep = allowance_take(current->max_memory, &taken, item->size);
+        item->lock = item->keep && current->lock && allowance_take(lockable, locked, item->size);
         unlocked += item->keep && current->lock && !item->lock;
         tell_crowded(item);
     }
@@ -614,14 +603,12 @@ bool resident_is_only_company(void)
 
 void resident_want(const struct config *config)
 {
-    const struct config_memory *max = &config->max_memory;
     struct wanted *wanted = calloc(1, sizeof *wanted);
 
     if (wanted == NULL)
         return;
     wanted->lock = config->lock;
-    wanted->max_memory =
-        max->bytes > 0 ? (uint64_t)max->bytes : allowance_memory() / 100 * max->percent;
+    wanted->max_memory = allowance_listed(&config->max_memory);
     wanted->patterns = calloc(config->files.count + 1, sizeof *wanted->patterns);
     for (size_t i = 0; wanted->patterns != NULL && i < config->files.count; i++) {
         wanted->patterns[wanted->count] = strdup(config->files.items[i]);

@@ -93,17 +93,6 @@ static bool seen_before(const struct stat64 *status, struct sum *sum)
     return seen;
 }
 
-/* In the order of the list, as the library chooses. */
-static bool fits(const struct stat64 *status, struct sum *sum)
-{
-    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
-    uint64_t size = ((uint64_t)status->st_size + page - 1) / page * page;
-    bool room = size <= sum->most - sum->taken;
-
-    sum->taken += room ? size : 0;
-    return room;
-}
-
 static void check_file(const char *path, struct sum *sum)
 {
     struct stat64 status = {.st_size = 0};
@@ -117,7 +106,7 @@ static void check_file(const char *path, struct sum *sum)
     }
     if (seen_before(&status, sum))
         return;
-    if (!fits(&status, sum)) {
+    if (!allowance_take(sum->most, &sum->taken, status.st_size)) {
         (void)fprintf(stderr,
                       "xfermmap: TransferMMapFile %s: no room for it in TransferMMapMaxMemory; it "
                       "would be mapped, but not kept in memory\n",
@@ -195,11 +184,9 @@ static bool check_place(const char *directive, const char *path)
 /* @return whether all of it would be as it says */
 static bool check_valid(const struct config *config)
 {
-    struct sum sum = {.most = (uint64_t)config->max_memory.bytes};
+    struct sum sum = {.most = allowance_listed(&config->max_memory)};
     bool fine = check_place("TransferMMapLog", config->log_path);
 
-    if (sum.most == 0)
-        sum.most = allowance_memory() / 100 * config->max_memory.percent;
     fine = check_place("TransferMMapStatusFile", config->status_path) && fine;
     print_directives(config);
     for (size_t i = 0; i < config->files.count; i++)

@@ -33,6 +33,30 @@ static void half_of_the_mappings(void **state)
     assert_int_equal(allowance_mappings(), most / 2);
 }
 
+static void a_size_or_a_share(void **state)
+{
+    static const struct config_memory size = {5000, 50}, share = {0, 50};
+
+    (void)state;
+    assert_int_equal(allowance_listed(&size), 5000);
+    assert_int_equal(allowance_listed(&share), allowance_memory() / 100 * 50);
+}
+
+static void taken_in_whole_pages(void **state)
+{
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), taken = 0;
+
+    (void)state;
+    assert_true(allowance_take(3 * page, &taken, 1));
+    assert_true(allowance_take(3 * page, &taken, (off64_t)page));
+    assert_int_equal(taken, 2 * page);
+    assert_false(allowance_take(3 * page, &taken, (off64_t)page + 1));
+    assert_int_equal(taken, 2 * page);
+    assert_true(allowance_take(3 * page, &taken, (off64_t)page - 1));
+    assert_false(allowance_take(3 * page, &taken, 1));
+    assert_int_equal(taken, 3 * page);
+}
+
 static void lock_as_root(void)
 {
     static const struct rlimit allowance = {64 * KIB, 128 * KIB};
@@ -239,7 +263,9 @@ static void a_real_control_group(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(half_of_the_mappings),         cmocka_unit_test(what_may_be_locked),
+        cmocka_unit_test(half_of_the_mappings),
+        cmocka_unit_test(a_size_or_a_share),
+        cmocka_unit_test(taken_in_whole_pages),         cmocka_unit_test(what_may_be_locked),
         cmocka_unit_test(no_more_than_the_machine_has), cmocka_unit_test(limits_of_control_groups),
         cmocka_unit_test(a_real_control_group),
     };
