@@ -45,10 +45,11 @@ def count_calls(server, scenario, way):
         with server.counting_calls() as count:
             scenario.fetch(server)
             server.await_end_of_sessions()
-        return count() / (scenario.size / MIB)
+        return count() / (scenario.times * scenario.size / MIB)
 
 
 def measure(scenario, runs, record):
+    runs *= scenario.rounds
     everywhere = os.sched_getaffinity(0)
     if scenario.one_core:  # to wake each other across cores costs more than what is measured
         os.sched_setaffinity(0, {max(everywhere)})

@@ -404,9 +404,9 @@ static void announce(double since)
         bytes += kept ? (uint64_t)item->size : 0;
         locked += kept && item->lock ? (uint64_t)item->size : 0;
     }
-    log_line("listed files: %zu files (%.1f MiB) in memory after %.1f s, %.1f MiB locked; %zu not "
-             "in memory",
-             files, (double)bytes / (1 << 20), seconds() - since, (double)locked / (1 << 20), left);
+    log_line(
+        "listed files: %zu in memory (%.1f MiB) after %.1f s, %.1f MiB locked; %zu not in memory",
+        files, (double)bytes / (1 << 20), seconds() - since, (double)locked / (1 << 20), left);
 }
 
 /* Have in memory what fits. @param there  whether what the keeper holds has changed */

@@ -52,8 +52,9 @@ struct stream {
     struct mapping window;
     off64_t size; /* of the file, as last seen, bytes */
     struct readahead reader;
+    uint64_t bytes; /* served from memory so far */
 
-    _Atomic uint64_t bytes, bytes_kernel; /* served so far, from memory and by the kernel */
+    _Atomic uint64_t bytes_kernel; /* served by the kernel so far */
 };
 
 enum { MAX_PARTS = 16 };
@@ -108,7 +109,7 @@ static void begin(int fd, const struct stat64 *status, struct preload *listed)
     stream->listed = listed;
     stream->size = status->st_size;
     stream->reader = (struct readahead){.next = 0};
-    atomic_store(&stream->bytes, 0);
+    stream->bytes = 0;
     atomic_store(&stream->bytes_kernel, 0);
     atomic_store(&stream->offset, 0);
     status_add(listed != NULL ? STATUS_LISTED : STATUS_MAPPED, 1);
@@ -171,7 +172,7 @@ void descriptor_on_end(int slot)
     struct stream *stream = &streams[slot];
 
     mapping_unmap(&stream->window);
-    preload_count(stream->listed, atomic_load(&stream->bytes), atomic_load(&stream->bytes_kernel));
+    preload_count(stream->listed, stream->bytes, atomic_load(&stream->bytes_kernel));
     preload_release(stream->listed);
     atomic_flag_clear(&stream->busy);
 }
@@ -367,6 +368,18 @@ static bool still_there(struct stream *stream, int slot, int fd, off64_t end, ch
 }
 
 /*
+ * Have the processor fetch the beginning while it waits for the end: memory takes as long for both
+ * as for one. Just a few lines: after a dozen, copying was seen to take half as long again.
+ */
+static void fetch_beginning(const char *from, size_t length)
+{
+    enum { LINE = 64, AHEAD = 4 * LINE /* bytes */ };
+
+    for (size_t at = 0; at < length && at < AHEAD; at += LINE)
+        __builtin_prefetch(from + at);
+}
+
+/*
  * Copy what is mapped, all of it or none: the end is looked at first, so that nothing is written
  * where the kernel would write nothing.
  */
@@ -374,6 +387,8 @@ static bool copy_mapped(struct stream *stream, int slot, int fd, off64_t end, ch
                         const char *from, size_t length)
 {
     char last;
+
+    fetch_beginning(from, length);
     bool whole = guard_copy(&last, from + length - 1, 1);
 
     if (whole && !still_there(stream, slot, fd, end, last))
@@ -426,10 +441,10 @@ static bool copy_request(struct stream *stream, int slot, const struct request *
 
 /* ---- reading ---- */
 
-static void count_bytes(_Atomic uint64_t *of_stream, enum status_counter of_all, ssize_t bytes)
+static void count_bytes_of_kernel(struct stream *stream, ssize_t bytes)
 {
-    atomic_fetch_add_explicit(of_stream, (uint64_t)bytes, memory_order_relaxed);
-    status_add(of_all, (uint64_t)bytes);
+    atomic_fetch_add_explicit(&stream->bytes_kernel, (uint64_t)bytes, memory_order_relaxed);
+    status_add(STATUS_BYTES_KERNEL, (uint64_t)bytes);
 }
 
 /* Move the stream's offset from `from` to `to`, unless somebody else has moved it. */
@@ -475,7 +490,7 @@ static void read_by_kernel(struct stream *stream, int slot, const struct request
         standing(stream) == LET_GO)
         (void)libc_next(lseek64)(request->fd, got - length, SEEK_CUR);
     errno = failure;
-    count_bytes(&stream->bytes_kernel, STATUS_BYTES_KERNEL, got);
+    count_bytes_of_kernel(stream, got);
 }
 
 static enum outcome answer(struct stream *stream, int slot, const struct request *request,
@@ -502,7 +517,8 @@ static enum outcome answer(struct stream *stream, int slot, const struct request
                   worth_mapping(stream, request->fd, offset, (size_t)length);
     *result = length;
     if (mapped && (length == 0 || copy_request(stream, slot, request, offset, (size_t)length))) {
-        count_bytes(&stream->bytes, STATUS_BYTES, length);
+        stream->bytes += (uint64_t)length;
+        status_add(STATUS_BYTES, (uint64_t)length);
         return ANSWERED;
     }
     read_by_kernel(stream, slot, request, moves, offset, length, result);
@@ -650,7 +666,7 @@ void stream_sent(int fd, ssize_t bytes)
 
     if (slot == NO_SLOT)
         return;
-    count_bytes(&streams[slot].bytes_kernel, STATUS_BYTES_KERNEL, bytes);
+    count_bytes_of_kernel(&streams[slot], bytes);
     descriptor_unpin(slot);
 }
 

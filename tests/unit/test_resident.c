@@ -141,7 +141,7 @@ static void take_in(void)
 
     want("a", "[bc]", NULL); /* before there is a thread, as in a server that starts */
     start();
-    await(logged("listed files: 3 files"));
+    await(logged("listed files: 3 in memory"));
     in_story(logged("0 not in memory"));
     in_story(is_found("a") && is_found("b") && is_found("c") && !is_found("log"));
     in_story(mapped_bytes("a") == 4 * PAGE && mapped_bytes("b") == PAGE);
@@ -273,7 +273,7 @@ static void take_in_what_the_parent_had(void)
     in_story(!resident_runs() && is_found("a") && locked() == 0);
     want("a", "b", NULL);
     start();
-    await(logged("listed files: 2 files"));
+    await(logged("listed files: 2 in memory"));
     in_story(is_found("a") && is_found("b") && locked() == 5 * PAGE / KIB);
     in_story(mapped_bytes("a") == 4 * PAGE);
 }
@@ -282,7 +282,7 @@ static void listen_twice(void)
 {
     want("a", NULL);
     start();
-    await(logged("listed files: 1 files"));
+    await(logged("listed files: 1 in memory"));
     in_story(in_session(take_in_what_the_parent_had));
 }
 
@@ -298,18 +298,18 @@ static void change_the_list(void)
 {
     start();
     want("a", "b", NULL);
-    await(logged("listed files: 2 files"));
+    await(logged("listed files: 2 in memory"));
     const char *a = memory_of("a"), *b = memory_of("b");
     (void)usleep(TICK);
     write_content("b", 0, 2 * PAGE);
     in_story(!is_found("b"));
     want("c", "b", "a", NULL);
-    await(logged("listed files: 3 files"));
+    await(logged("listed files: 3 in memory"));
     in_story(memory_of("a") == a); /* without a gap */
     in_story(memory_of("b") != b && is_found("c"));
     in_story(locked() == (4 + 2 + 1) * PAGE / KIB);
     want("a", NULL);
-    await(logged("listed files: 1 files"));
+    await(logged("listed files: 1 in memory"));
     in_story(memory_of("a") == a && !is_found("b") && !is_found("c"));
     in_story(mapped_bytes("b") == 0 && mapped_bytes("c") == 0);
     in_story(locked() == 4 * PAGE / KIB);
@@ -354,7 +354,7 @@ static void change_files(void)
 {
     start();
     want("a", "b", "c", "new", NULL);
-    await(logged("listed files: 3 files"));
+    await(logged("listed files: 3 in memory"));
     in_story(logged("new: No such file"));
     (void)usleep(TICK);
     write_content("a", 0, 5 * PAGE); /* in place */
@@ -384,7 +384,7 @@ static void remove_files(void)
 {
     start();
     want("a", "b", NULL);
-    await(logged("listed files: 2 files"));
+    await(logged("listed files: 2 in memory"));
     in_story(locked() == (4 + 1) * PAGE / KIB && unlink("a") == 0);
     notice_wake(); /* or a minute later */
     await(logged("a: No such file"));
@@ -406,7 +406,7 @@ static void rename_files(void)
 {
     start();
     want("a", "b", "c", NULL);
-    await(logged("listed files: 3 files"));
+    await(logged("listed files: 3 in memory"));
     (void)usleep(TICK);
     make_file("new", 2 * PAGE);
     in_story(rename("b", "c") == 0 && rename("a", "b") == 0 && rename("new", "a") == 0);
@@ -432,7 +432,7 @@ static void list_oddities(void)
     start();
     want("missing", "directory", "fifo", "loop", "empty", "nothing*", "a", "soft", "hard", "./a",
          NULL);
-    await(logged("listed files: 1 files"));
+    await(logged("listed files: 1 in memory"));
     in_story(logged("missing: No such file"));
     in_story(logged("directory: is no regular file"));
     in_story(logged("fifo: is no regular file"));
@@ -462,7 +462,7 @@ static void list_what_leads_nowhere(void)
 {
     start();
     want("nowhere/*", "a", NULL);
-    await(logged("listed files: 1 files"));
+    await(logged("listed files: 1 in memory"));
     in_story(logged("30 not in memory") && logged("nowhere/29: No such file"));
     in_story(logged("more of the listed files") && !logged("nowhere/30: "));
 }
@@ -486,9 +486,9 @@ static void list_by_pattern(void)
     want("x[1].iso", NULL);
     await(is_found("x[1].iso"));
     want("x\\[1].iso", NULL);
-    await(logged("listed files: 1 files"));
+    await(logged("listed files: 1 in memory"));
     want("?.iso", NULL);
-    await(logged("listed files: 2 files"));
+    await(logged("listed files: 2 in memory"));
     in_story(is_found("1.iso") && is_found("2.iso") && !is_found("x[1].iso") && !is_found("a"));
 }
 
@@ -508,7 +508,7 @@ static void list_as_somebody(void)
     in_story(chown(".", SOMEBODY, SOMEBODY) == 0);
     in_story(resident_start(SOMEBODY));
     want("a", "b", NULL);
-    await(logged("listed files: 1 files"));
+    await(logged("listed files: 1 in memory"));
     in_story(geteuid() == 0 && logged("a: Permission denied"));
     in_story(is_found("b") && !is_found("a"));
 }
@@ -529,16 +529,16 @@ static void keep_without_lock(void)
     start();
     directives.lock = false;
     want("a", "b", NULL);
-    await(logged("listed files: 2 files"));
+    await(logged("listed files: 2 in memory"));
     in_story(logged("0.0 MiB locked") && locked() == 0 && is_found("a"));
     const char *a = memory_of("a");
     directives.lock = true;
     want("a", "b", "c", NULL);
-    await(logged("listed files: 3 files"));
+    await(logged("listed files: 3 in memory"));
     in_story(locked() == 6 * PAGE / KIB && memory_of("a") == a);
     directives.lock = false;
     want("a", NULL);
-    await(logged("listed files: 1 files"));
+    await(logged("listed files: 1 in memory"));
     in_story(locked() == 0 && memory_of("a") == a);
 }
 
@@ -578,7 +578,7 @@ static void keep_within_limits(void)
     start();
     directives.max_memory = (struct config_memory){.bytes = 4 * PAGE};
     want("c", "a", "b", NULL); /* in this order, and what fits */
-    await(logged("listed files: 2 files"));
+    await(logged("listed files: 2 in memory"));
     in_story(logged("a: no room for it in TransferMMapMaxMemory") && logged("1 not in memory"));
     in_story(!logged("b: no room") && !logged("c: no room"));
     in_story(is_found("a") && mapped_bytes("a") == 4 * PAGE && locked() == 2 * PAGE / KIB);
@@ -605,7 +605,7 @@ static void keep_within_the_allowance(void)
     log_as(geteuid());
     start();
     want("c", "a", "b", "small/*", NULL);
-    await(logged("listed files: 8 files"));
+    await(logged("listed files: 8 in memory"));
     in_story(logged("4 listed files are read in but not locked") && logged("LimitMEMLOCK"));
     in_story(!logged("while it was read in") && mapped_bytes("a") == 4 * PAGE);
     in_story(locked() == 4 * PAGE / KIB); /* which two of the small ones take, 10 bytes each */
@@ -648,14 +648,14 @@ static void keep_secrets(void)
 {
     start();
     want("a", "owner", "group", "open/open", "closed/open", "closed/deep/open", "large", NULL);
-    await(logged("listed files: 7 files"));
+    await(logged("listed files: 7 in memory"));
     for (size_t i = 0; i < COUNT(secrets); i++)
         in_story(mapped_bytes(secrets[i]) == PAGE);
     in_story(in_session(look_for_secrets));
 
     in_story(chmod("open", 0700) == 0); /* which the files in it do not show */
     want("a", "open/open", NULL);
-    await(logged("listed files: 2 files"));
+    await(logged("listed files: 2 in memory"));
     in_story(is_found("open/open") && in_session(look_for_what_was_closed));
 }
 
@@ -690,7 +690,7 @@ static void keep_with_an_acl(void)
 {
     start();
     want("a", "b", NULL);
-    await(logged("listed files: 2 files"));
+    await(logged("listed files: 2 in memory"));
     in_story(in_session(look_for_the_file_with_an_acl));
 }
 
@@ -833,7 +833,7 @@ static void employ_keepers(void)
 
     start();
     want("a", "many/*", NULL);
-    await(logged("listed files: 301 files"));
+    await(logged("listed files: 301 in memory"));
     in_story(many_in(getpid()) == HERE - 1); /* "a" is the first */
     in_story(locked() == (HERE - 1 + 4) * PAGE / KIB);
     in_story(descriptors_of("self") == before);
@@ -859,10 +859,10 @@ static void employ_keepers(void)
     await(status_number(keeper, "VmLck") == (MANY - HERE + 2) * PAGE / KIB);
     in_story(has_no_child());
     want("a", "b", "c", NULL);
-    await(logged("listed files: 3 files"));
+    await(logged("listed files: 3 in memory"));
     await(has_keepers(0));
     want("many/*", NULL);
-    await(logged("listed files: 300 files"));
+    await(logged("listed files: 300 in memory"));
     in_story(has_keepers(1));
     want(NULL);
     await(has_keepers(0));
@@ -890,12 +890,12 @@ static void employ_a_keeper_as_root(void)
     log_as(SOMEBODY);
     start();
     want("many/*", NULL);
-    await(logged("listed files: 300 files"));
+    await(logged("listed files: 300 in memory"));
     in_story((former = only_keeper()) > 0);
     become_somebody(); /* with the library's thread, as libc does it */
     in_story(kill(former, 0) == -1 && errno == EPERM);
     want("a", "many/*", NULL);
-    await(logged("listed files: 301 files"));
+    await(logged("listed files: 301 in memory"));
     await((next = only_keeper()) > 0 && next != former);
     want(NULL);
     await(has_keepers(0));
@@ -923,7 +923,7 @@ static void give_up_the_rights(void)
     log_as(SOMEBODY);
     start();
     want("many/*", NULL);
-    await(logged("listed files: 300 files"));
+    await(logged("listed files: 300 in memory"));
     in_story(has_keepers(1));
     become_somebody();
 }
@@ -950,7 +950,7 @@ static void execute_another_program(void)
 
     start();
     want("many/*", NULL);
-    await(logged("listed files: 300 files"));
+    await(logged("listed files: 300 in memory"));
     (void)snprintf(keeper, sizeof keeper, "%d", only_keeper());
     in_story(has_keepers(1));
     (void)execl("/bin/sh", "sh", "-c", script, "sh", keeper, (char *)NULL);
