@@ -101,70 +101,74 @@ EXPORT int __openat64_2(int directory, const char *path, int flags)
 
 /* ---- reading ---- */
 
-static bool served(int fd, void *buffer, size_t count, ssize_t *result)
+struct answer {
+    bool given;
+    ssize_t bytes;
+};
+
+static const struct answer no_answer = {.given = false};
+
+/* Apart from its callers: a read of what is not served, a socket's, would pay for its frame. */
+__attribute__((noinline)) static struct answer ask_stream(int fd, void *buffer, size_t count,
+                                                          off64_t offset)
 {
     struct iovec part = {buffer, count};
+    struct answer answer = no_answer;
 
-    return descriptor_served(fd) && stream_read(fd, &part, 1, STREAM_OFFSET, result);
+    answer.given = stream_read(fd, &part, 1, offset, &answer.bytes);
+    return answer;
 }
 
-static bool served_at(int fd, void *buffer, size_t count, off64_t offset, ssize_t *result)
+static inline struct answer served(int fd, void *buffer, size_t count)
 {
-    struct iovec part = {buffer, count};
+    return descriptor_served(fd) ? ask_stream(fd, buffer, count, STREAM_OFFSET) : no_answer;
+}
 
-    return descriptor_served(fd) && offset >= 0 && stream_read(fd, &part, 1, offset, result);
+static inline struct answer served_at(int fd, void *buffer, size_t count, off64_t offset)
+{
+    return descriptor_served(fd) && offset >= 0 ? ask_stream(fd, buffer, count, offset) : no_answer;
 }
 
 EXPORT ssize_t read(int fd, void *buffer, size_t count)
 {
-    ssize_t result;
+    struct answer answer = served(fd, buffer, count);
 
-    return served(fd, buffer, count, &result) ? result : libc_next(read)(fd, buffer, count);
+    return answer.given ? answer.bytes : libc_next(read)(fd, buffer, count);
 }
 
 EXPORT ssize_t __read_chk(int fd, void *buffer, size_t count, size_t size)
 {
-    ssize_t result;
+    struct answer answer = count <= size ? served(fd, buffer, count) : no_answer;
 
-    return count <= size && served(fd, buffer, count, &result)
-               ? result
-               : libc_next(__read_chk)(fd, buffer, count, size);
+    return answer.given ? answer.bytes : libc_next(__read_chk)(fd, buffer, count, size);
 }
 
 EXPORT ssize_t pread(int fd, void *buffer, size_t count, off_t offset)
 {
-    ssize_t result;
+    struct answer answer = served_at(fd, buffer, count, offset);
 
-    return served_at(fd, buffer, count, offset, &result)
-               ? result
-               : libc_next(pread)(fd, buffer, count, offset);
+    return answer.given ? answer.bytes : libc_next(pread)(fd, buffer, count, offset);
 }
 
 EXPORT ssize_t pread64(int fd, void *buffer, size_t count, off64_t offset)
 {
-    ssize_t result;
+    struct answer answer = served_at(fd, buffer, count, offset);
 
-    return served_at(fd, buffer, count, offset, &result)
-               ? result
-               : libc_next(pread64)(fd, buffer, count, offset);
+    return answer.given ? answer.bytes : libc_next(pread64)(fd, buffer, count, offset);
 }
 
 EXPORT ssize_t __pread_chk(int fd, void *buffer, size_t count, off_t offset, size_t size)
 {
-    ssize_t result;
+    struct answer answer = count <= size ? served_at(fd, buffer, count, offset) : no_answer;
 
-    return count <= size && served_at(fd, buffer, count, offset, &result)
-               ? result
-               : libc_next(__pread_chk)(fd, buffer, count, offset, size);
+    return answer.given ? answer.bytes : libc_next(__pread_chk)(fd, buffer, count, offset, size);
 }
 
 EXPORT ssize_t __pread64_chk(int fd, void *buffer, size_t count, off64_t offset, size_t size)
 {
-    ssize_t result;
+    struct answer answer = count <= size ? served_at(fd, buffer, count, offset) : no_answer;
 
-    return count <= size && served_at(fd, buffer, count, offset, &result)
-               ? result
-               : libc_next(__pread64_chk)(fd, buffer, count, offset, size);
+    return answer.given ? answer.bytes : libc_next(__pread64_chk)(fd, buffer, count, offset, size);
 }
 
 EXPORT ssize_t readv(int fd, const struct iovec *parts, int count)
