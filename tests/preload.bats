@@ -62,7 +62,7 @@ mapped_by() {
     directives 'TransferMMapEngine on' "TransferMMapFile $files/big $files/small"
     server_start preloaded
     logged 'preload.conf is in force: TransferMMapEngine on, '
-    logged 'listed files: 2 files \(8.6 MiB\) in memory after [0-9.]+ s, .* MiB locked; 0 not in memory'
+    logged 'listed files: 2 in memory \(8.6 MiB\) after [0-9.]+ s, .* MiB locked; 0 not in memory'
 }
 
 @test "a listed file is served from memory however small it is" {
