@@ -118,7 +118,7 @@ def main():
             print(*fields, sep="\t", file=results, flush=True)
 
         if not options.scenarios or "reads" in options.scenarios:
-            measure_reads(runs, record)
+            measure_reads(3 * runs, record)
         for scenario in chosen:
             try:
                 measure(scenario, runs, record)

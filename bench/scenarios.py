@@ -170,7 +170,7 @@ def everything():
         Scenario("ftps", "FTPS, 256 MiB warm", ways(OFF, SNDBUF, UNMAPPED), {"cpu": 0.82, "calls": None},
                  get=("ftps_get", "data")),
         Scenario("sftp", "SFTP, 128 MiB warm", ways(OFF, UNMAPPED), {"cpu": 1.00}, get=("sftp_get", "data"),
-                 size=128 * MIB, quick=False),
+                 size=128 * MIB, rounds=3, quick=False),
         Scenario("mode z", "MODE Z, 32 MiB warm", ways(OFF, UNMAPPED), {"cpu": 1.00},
                  get=("lftp_get", "data", "ftp:use-mode-z yes"), size=32 * MIB, quick=False),
         Scenario("ascii", "ASCII, 64 MiB warm", ways(OFF, UNMAPPED), {"cpu": 1.00},

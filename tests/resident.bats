@@ -73,7 +73,7 @@ start() {
     reload
 
     [[ $(logged 'may lock 0.1 MiB; set LimitMEMLOCK=infinity .*, or ulimit -l unlimited') -eq 1 ]]
-    [[ $(logged 'listed files: 2 files \(8.6 MiB\) in memory .*, 0.0 MiB locked; 0 not') -eq 3 ]]
+    [[ $(logged 'listed files: 2 in memory \(8.6 MiB\) .*, 0.0 MiB locked; 0 not') -eq 3 ]]
     [[ $(locked "$(<"$server/pid")") -le 65536 ]]
     is_downloaded big
     is_downloaded small
@@ -141,7 +141,7 @@ PYTHON
     server_start preloaded
     [[ $(logged "$files/big: no room for it in TransferMMapMaxMemory") -eq 1 ]]
     [[ $(logged 'no room') -eq 1 ]]
-    [[ $(logged 'listed files: 2 files \(2.9 MiB\) in memory .*; 1 not in memory') -eq 1 ]]
+    [[ $(logged 'listed files: 2 in memory \(2.9 MiB\) .*; 1 not in memory') -eq 1 ]]
     [[ $(locked "$(<"$server/pid")") -ge 3005000 && $(locked "$(<"$server/pid")") -lt 4000000 ]]
     is_downloaded big
     [[ $(listed_and_bytes) == '1 9000001 0' ]]
@@ -218,7 +218,7 @@ has_keepers() {
     rm "$server/original.hold"
     server_await listed_are_in
     is_downloaded disk/broken
-    [[ $(logged '2 files \(17.2 MiB\) in memory') -eq 1 ]]
+    [[ $(logged '2 in memory \(17.2 MiB\)') -eq 1 ]]
     server_stop
 }
 
