@@ -156,7 +156,7 @@ PYTHON
     [[ $(grep -c "$files/many" "/proc/$master/maps") -eq 256 ]]
     [[ $(locked "$keeper") -eq $((44 * 4096)) ]]
     [[ $(locked "$master") -ge $((256 * 4096)) && $(locked "$master") -lt $((260 * 4096)) ]]
-    [[ $(logged 'listed files: 300 files .* 0 not in memory') -eq 1 ]]
+    [[ $(logged 'listed files: 300 in memory .* 0 not in memory') -eq 1 ]]
     is_downloaded many.299
     [[ $(listed_and_bytes) == '1 4000 0' ]]
 
