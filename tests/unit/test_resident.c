@@ -978,7 +978,7 @@ static void find_no_keeper(void)
     start();
     want("many/*", NULL);
     await(logged("for want of a process: Resource temporarily unavailable"));
-    await(logged("256 files"));
+    await(logged("256 in memory"));
     in_story(has_keepers(0) && has_no_child() && logged("44 not in memory"));
 }
 
