@@ -12,7 +12,7 @@ installed = \
     docs/completion/xfermmap:$(share)/bash-completion/completions \
     docs/systemd/xfermmap.conf:$(doc)/examples \
     preload.conf.example:$(doc)/examples \
-    $(patsubst %,%:$(doc),README.md LICENSE $(wildcard docs/*.md docs/*.json))
+    $(patsubst %,%:$(doc),README.md LICENSE $(wildcard docs/*.md docs/*.json docs/*.svg))
 
 directives = $(DESTDIR)$(SYSCONFDIR)/proftpd/preload.conf
 
