@@ -57,7 +57,8 @@ def measure(scenario, runs, record):
     try:
         scenario.prepare(server)
         for run in range(runs + 1):  # the first warms up
-            for way in scenario.ways[:: -1 if run % 2 else 1]:  # whoever comes first may have it better, or worse
+            first = run % len(scenario.ways)  # who may have it better, or worse
+            for way in scenario.ways[first:] + scenario.ways[:first]:
                 print(f"\r{scenario.name}: {run}/{runs} {way.name:40.40}", end="", file=sys.stderr, flush=True)
                 for figure, value in measure_once(server, scenario, way).items():
                     if run > 0:

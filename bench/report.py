@@ -57,7 +57,7 @@ def read_results():
 
 def ratio(ours, theirs):
     """Of each turn, for the machine is faster in one hour than in the next: the median, the least and the most."""
-    shares = [mine / (other or 0.001) for mine, other in zip(ours, theirs)]
+    shares = [mine / (other or 0.001) for mine, other in zip(ours, theirs, strict=True)]
     return median(shares), min(shares), max(shares)
 
 

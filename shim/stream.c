@@ -33,11 +33,12 @@ enum {
 #define MOST_BYTES ((size_t)0x7ffff000)
 
 /* The kernel refuses a buffer that reaches beyond, whether or not it would write there. Where an
- * architecture has more, buffers there are left to it. */
+ * architecture has more, buffers there are left to it. On x86-64 the last page is no program's
+ * (arch/x86/include/asm/page_64_types.h). */
 #if defined __x86_64__
-#define USER_SPACE ((uintptr_t)1 << 47)
+#define USER_SPACE (((uintptr_t)1 << 47) - 4096)
 #elif UINTPTR_MAX > UINT32_MAX
-#define USER_SPACE ((uintptr_t)1 << 52)
+#define USER_SPACE (((uintptr_t)1 << 48) - 4096)
 #else
 #define USER_SPACE UINTPTR_MAX
 #endif

@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -383,11 +384,20 @@ static int64_t with_offset(int64_t result, int64_t offset)
 static mode_t type_of(int fd)
 {
     struct stat status;
-    int saved = errno;
-    bool open = RAW(fstat, fd, &status) == 0;
 
-    errno = saved;
-    return open ? status.st_mode & S_IFMT : 0;
+    return fstat(fd, &status) == 0 ? status.st_mode & S_IFMT : 0;
+}
+
+/* Whether bytes that are sent there now would stay there. */
+static bool holds(int fd)
+{
+    struct pollfd target = {.fd = fd, .events = POLLOUT};
+    mode_t type = type_of(fd);
+
+    if ((type != S_IFIFO && type != S_IFSOCK) || poll(&target, 1, 0) == -1 ||
+        (target.revents & (POLLERR | POLLHUP)) != 0)
+        return false;
+    return type == S_IFSOCK || (target.revents & POLLOUT) != 0;
 }
 
 /*
@@ -397,11 +407,10 @@ static mode_t type_of(int fd)
  */
 static int target_of(enum side side, const struct step *step)
 {
-    int other = twin_number(side, step->other);
-    mode_t type = type_of(other);
-    bool stays = (type == S_IFIFO || type == S_IFSOCK) &&
-                 type_of(twin_number(side, step->slot)) == S_IFREG;
+    int other = twin_number(side, step->other), saved = errno;
+    bool stays = type_of(twin_number(side, step->slot)) == S_IFREG && holds(other);
 
+    errno = saved;
     if (step->variant % 8 >= 2 || stays)
         return twin_sink(side, step->variant % 2);
     return other;

@@ -15,7 +15,8 @@ static const struct {
 };
 
 static const char *const buffers[BUFFER_COUNT] = {
-    "good", "cut off", "read-only", "not mapped", "NULL", "noncanonical", "in the kernel",
+    "good", "cut off",      "read-only", "not mapped",
+    "NULL", "noncanonical", "last page", "in the kernel",
 };
 
 /* Sebastiano Vigna's splitmix64, as in https://prng.di.unimi.it/splitmix64.c */

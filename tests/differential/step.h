@@ -57,6 +57,7 @@ enum buffer {
     NOT_MAPPED,
     NOWHERE,      /* NULL */
     NONCANONICAL, /* no address at all */
+    LAST_PAGE,    /* of what would be user space, but is not quite */
     IN_KERNEL,
     BUFFER_COUNT
 };

@@ -347,6 +347,8 @@ static char *place_of(enum side side, const struct step *step, uint64_t count)
         return NULL;
     case NONCANONICAL:
         return (char *)((uintptr_t)1 << 62);
+    case LAST_PAGE:
+        return (char *)((uintptr_t)1 << 47) - PAGE + step->shift;
     default:
         return (char *)(UINTPTR_MAX - PAGE);
     }
