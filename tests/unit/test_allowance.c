@@ -263,8 +263,7 @@ static void a_real_control_group(void **state)
 int main(void)
 {
     static const struct CMUnitTest tests[] = {
-        cmocka_unit_test(half_of_the_mappings),
-        cmocka_unit_test(a_size_or_a_share),
+        cmocka_unit_test(half_of_the_mappings),         cmocka_unit_test(a_size_or_a_share),
         cmocka_unit_test(taken_in_whole_pages),         cmocka_unit_test(what_may_be_locked),
         cmocka_unit_test(no_more_than_the_machine_has), cmocka_unit_test(limits_of_control_groups),
         cmocka_unit_test(a_real_control_group),
