@@ -408,12 +408,11 @@ static bool holds(int fd)
 static int target_of(enum side side, const struct step *step)
 {
     int other = twin_number(side, step->other), saved = errno;
-    bool stays = type_of(twin_number(side, step->slot)) == S_IFREG && holds(other);
+    bool to_sink = step->variant % 8 >= 2 ||
+                   (type_of(twin_number(side, step->slot)) == S_IFREG && holds(other));
 
     errno = saved;
-    if (step->variant % 8 >= 2 || stays)
-        return twin_sink(side, step->variant % 2);
-    return other;
+    return to_sink ? twin_sink(side, step->variant % 2) : other;
 }
 
 static int64_t call_sendfile(enum side side, const struct step *step)
