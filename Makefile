@@ -68,6 +68,13 @@ build/%.o: shim/%.c Makefile build/directories
 $(library_objects): off_t = -U_FILE_OFFSET_BITS -U_TIME_BITS
 $(tool_objects): off_t = -D_FILE_OFFSET_BITS=64
 
+# The recipe of a program for tests or benchmarks, which has nothing of the library in it. $(1): its own options
+define program
+@mkdir -p $(@D)
+@echo '  CC    $@'
+@$(CC) -std=gnu11 -D_GNU_SOURCE $(WARNINGS) $(CFLAGS) -o $@ $(filter %.c,$^) $(1)
+endef
+
 -include $(objects:.o=.d)
 include docs/install.mk
 include tests/tests.mk tests/unit/unit.mk tests/differential/differential.mk tests/fuzz/fuzz.mk
@@ -86,8 +93,7 @@ bench:
 	@bench/report.py
 
 build/perread: bench/perread.c Makefile
-	@echo '  CC    $@'
-	@$(CC) -std=gnu11 -D_GNU_SOURCE $(WARNINGS) $(CFLAGS) -o $@ $<
+	$(call program)
 
 check:
 	@tests/setup build check

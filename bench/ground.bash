@@ -57,6 +57,16 @@ record() {
         >>"$RESULTS"
 }
 
+# Of times of two ways, in turns, each in one argument: what the first takes of the second.
+ratio() {
+    PYTHONPATH=$project/bench python3 -B - "$@" <<'PYTHON'
+import sys
+from report import ratio
+ours, theirs = ([float(time) for time in times.split()] for times in sys.argv[1:])
+print(f'{ratio(ours, theirs)[0]:.3f}')
+PYTHON
+}
+
 # Of milliseconds in one argument: "median (least to most)".
 summary() {
     tr ' ' '\n' <<<"${1# }" | sort -n | awk '{ v[NR] = $1 }

@@ -14,7 +14,7 @@ import time
 from contextlib import contextmanager
 
 from harness import PROJECT, Server, Unavailable
-from scenarios import MIB, everything, write_file
+from scenarios import MIB, READS, everything, write_file
 
 OUTPUT = PROJECT / "build/bench"
 RESULTS = OUTPUT / "results.tsv"
@@ -49,7 +49,6 @@ def count_calls(server, scenario, way):
 
 
 def measure(scenario, runs, record):
-    runs *= scenario.rounds
     everywhere = os.sched_getaffinity(0)
     if scenario.one_core:  # to wake each other across cores costs more than what is measured
         os.sched_setaffinity(0, {max(everywhere)})
@@ -72,11 +71,11 @@ def measure(scenario, runs, record):
         print(file=sys.stderr)
 
 
-def measure_reads(runs, record):
+def measure_reads(scenario, runs, record):
     """The microbenchmark: bench/perread.c."""
     listed, other, conf = OUTPUT / "listed", OUTPUT / "other", OUTPUT / "perread.conf"
     for file in (listed, other):
-        write_file(file, 256 * MIB)
+        write_file(file, scenario.size)
     conf.write_text(f"TransferMMapEngine on\nTransferMMapFile {listed}\nTransferMMapMinSize 1\n"
                     "TransferMMapLog none\nTransferMMapStatusFile none\n")
     environment = os.environ | {"LD_PRELOAD": str(PROJECT / "build/libxfermmap.so"),
@@ -86,7 +85,7 @@ def measure_reads(runs, record):
     ways = len({line.split("\t")[0] for line in lines})
     for line in lines[ways:]:  # the first round warms up
         way, value = line.split("\t")
-        record("reads", way, "ns", float(value))
+        record(scenario.name, way, "ns", float(value))
     listed.unlink()
     other.unlink()
 
@@ -118,11 +117,9 @@ def main():
         def record(*fields):
             print(*fields, sep="\t", file=results, flush=True)
 
-        if not options.scenarios or "reads" in options.scenarios:
-            measure_reads(3 * runs, record)
         for scenario in chosen:
             try:
-                measure(scenario, runs, record)
+                (measure_reads if scenario is READS else measure)(scenario, runs * scenario.rounds, record)
             except Unavailable as missing:
                 print(f"{scenario.name}: left out: {missing}", file=sys.stderr)
     for script in ("login", "pressure"):

@@ -154,6 +154,10 @@ class Throttled(Scenario):
             self.group.rmdir()
 
 
+# By bench/perread.c, which takes its turns by itself.
+READS = Scenario("reads", "single reads", [], {}, rounds=3)
+
+
 def everything():
     small = [Scenario(f"small {size >> 10} KiB{' listed' * listed}",
                       f"{size >> 10} KiB, {'listed' if listed else 'not listed'}, 500 in 25 sessions",
@@ -161,6 +165,7 @@ def everything():
                       rounds=3 if size < MIB else 1, quick=False)
              for listed in (False, True) for size in (4 << 10, MIB)]
     return [
+        READS,
         Scenario("plain", "plain, UseSendfile off, 256 MiB warm",
                  ways(OFF, SNDBUF, UNMAPPED),
                  {"cpu": 0.90, "calls": None}),

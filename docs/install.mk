@@ -12,7 +12,9 @@ installed = \
     docs/completion/xfermmap:$(share)/bash-completion/completions \
     docs/systemd/xfermmap.conf:$(doc)/examples \
     preload.conf.example:$(doc)/examples \
-    $(patsubst %,%:$(doc),README.md LICENSE $(wildcard docs/*.md docs/*.json docs/*.svg))
+    README.md:$(doc) \
+    LICENSE:$(doc) \
+    $(patsubst %,%:$(doc)/docs,$(wildcard docs/*.md docs/*.json docs/*.svg))
 
 directives = $(DESTDIR)$(SYSCONFDIR)/proftpd/preload.conf
 
@@ -25,14 +27,14 @@ install: all
 	done
 	@[ -e "$(directives)" ] || install -D -m 644 preload.conf.example "$(directives)"
 	@[ -n "$(DESTDIR)" ] || ldconfig
-	@echo "Installed; $(doc)/usage.md says how to have the server use it"
+	@echo "Installed; $(doc)/docs/usage.md says how to have the server use it"
 
 # A directive file that was changed stays, too.
 uninstall:
 	@for file in $(installed); do name=$${file%%:*}; rm -f "$(DESTDIR)$${file#*:}/$${name##*/}"; done
 	@! cmp -s preload.conf.example "$(directives)" || rm -f "$(directives)"
 	@[ ! -e "$(directives)" ] || echo "$(directives) was changed, and stays"
-	@rmdir "$(DESTDIR)$(doc)/examples" "$(DESTDIR)$(doc)" 2>/dev/null || true
+	@rmdir "$(DESTDIR)$(doc)/examples" "$(DESTDIR)$(doc)/docs" "$(DESTDIR)$(doc)" 2>/dev/null || true
 	@[ -n "$(DESTDIR)" ] || ldconfig
 
 # The packaging is that of a Debian source package, but for its place.

@@ -53,8 +53,10 @@ static void say(struct config_list *list, struct place at, const char *format, v
 
     if (vasprintf(&what, format, arguments) == -1)
         what = NULL;
-    if (asprintf(&message, "%s:%u: %s", at.path, at.line, what != NULL ? what : "out of memory") ==
-        -1)
+    const char *text = what != NULL ? what : "out of memory";
+    bool whole = at.line == 0;
+    if (asprintf(&message, "%s:%u: %s%s", at.path, whole ? 1 : at.line, whole ? "the file " : "",
+                 text) == -1)
         message = NULL;
     free(what);
     parser_add(list, message);
@@ -108,7 +110,7 @@ static bool may_be_trusted(struct parser *parser, int fd)
     if (fstat(fd, &status) == -1)
         parser_error(parser, "can't be read: %s", strerror(errno));
     else if (!S_ISREG(status.st_mode))
-        parser_error(parser, "is no regular file");
+        parser_error(parser, "is no regular file; name a text file");
     else if (status.st_uid != 0 && status.st_uid != geteuid())
         parser_error(parser,
                      "belongs to user %u; chown it to root, or to who runs the server, user %u",
@@ -129,7 +131,7 @@ static void take_lines(struct parser *parser, FILE *file)
     unsigned lines;
     bool binary = false;
 
-    for (; (text = syntax_line(file, &lines, &binary)) != NULL; at->line += lines) {
+    for (at->line = 1; (text = syntax_line(file, &lines, &binary)) != NULL; at->line += lines) {
         if (binary)
             parser_error(parser, "a NUL byte: this is no text file");
         else
@@ -139,14 +141,14 @@ static void take_lines(struct parser *parser, FILE *file)
             return;
     }
     if (ferror(file))
-        parser_error(parser, "can't be read: %s", strerror(errno));
+        parser_error(parser, "the file can't be read from here on: %s", strerror(errno));
 }
 
 /* @param file  is closed; NULL: it couldn't be opened, for the reason in errno */
 static void take_file(struct parser *parser, const char *path, FILE *file)
 {
     struct source *includer = parser->source;
-    struct source source = {.at = {path, 1}, .depth = parser->depth, .includer = includer};
+    struct source source = {.at = {path, 0}, .depth = parser->depth, .includer = includer};
 
     parser->source = &source;
     if (file == NULL)
@@ -181,7 +183,7 @@ static void include(struct parser *parser, const char *path)
         }
     }
     if (depth > MAX_INCLUDES) {
-        parser_error(parser, "Include: files are nested more than %d deep", MAX_INCLUDES);
+        parser_error(parser, "Include: %s is nested more than %d deep", path, MAX_INCLUDES);
         return;
     }
     size_t known = parser->paths.count;
@@ -209,8 +211,10 @@ static void take_include(struct parser *parser, const struct syntax_words *words
     struct stat status;
     char *all = NULL;
 
-    if (*path != '/')
-        parser_error(parser, "Include takes an absolute path, write it from / on");
+    if (*path == '\0')
+        parser_error(parser, "Include takes an absolute path");
+    else if (*path != '/')
+        parser_error(parser, "Include: '%s' is no absolute path, write it from / on", path);
     else if (stat(path, &status) == 0 && S_ISDIR(status.st_mode)) {
         if (asprintf(&all, "%s%s*", path, path[strlen(path) - 1] == '/' ? "" : "/") != -1)
             include_matches(parser, all, GLOB_PERIOD);

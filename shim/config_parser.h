@@ -32,7 +32,7 @@ enum directive_name {
 
 struct place {
     const char *path; /* NULL: nowhere */
-    unsigned line;
+    unsigned line;    /* 0: the file as a whole */
 };
 
 struct source {
@@ -73,7 +73,8 @@ struct parser {
     size_t depth;
 };
 
-/* Say "path:line: what". After an error the file is not valid. */
+/* Say "path:line: what", or "path:1: the file what" of one as a whole. After an error the file is
+ * not valid. */
 __attribute__((format(printf, 3, 4))) void parser_error_at(struct parser *parser, struct place at,
                                                            const char *format, ...);
 __attribute__((format(printf, 3, 4))) void parser_note_at(struct parser *parser, struct place at,

@@ -78,7 +78,7 @@ bool syntax_boolean(const char *word, bool *value)
 
 bool syntax_size(size_t count, char **arguments, off64_t *size)
 {
-    static const char letters[] = "BKMG";
+    static const char letters[] = "BKMGT";
     char *end;
 
     if (count < 1 || count > 2 || !isdigit((unsigned char)arguments[0][0]))

@@ -36,7 +36,8 @@ void syntax_split(char *text, struct syntax_words *words);
 bool syntax_boolean(const char *word, bool *value);
 
 /*
- * A number and a unit as ProFTPD writes them, "16 MB", or in one word, "16MB" or "16M".
+ * A number and a unit as ProFTPD's directives have them, "16 MB" or, as RLimitMemory, "16M"; or
+ * "16MB", or bytes alone.
  * @param count  of the arguments: only 1 and 2 are right
  * @param size   out: bytes
  * @return false: it is no size, and `size` is left as it is

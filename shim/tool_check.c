@@ -175,9 +175,10 @@ static bool check_place(const char *directive, const char *path)
     if (path == NULL || log_directory_safe(path))
         return true;
     (void)fprintf(stderr, "xfermmap: %s %s: %s\n", directive, path,
-                  errno == EPERM ? "its directory has to be root's, or that of who runs the "
-                                   "server, and not writable by everyone"
-                                 : strerror(errno));
+                  errno == EPERM    ? "its directory has to be root's, or that of who runs the "
+                                      "server, and not writable by everyone"
+                  : errno == ENOENT ? "its directory is not there; make it"
+                                    : strerror(errno));
     return false;
 }
 

@@ -102,7 +102,7 @@ bool tool_take_snapshot(const char *path, struct tool_snapshot *snapshot, char *
     }
     problem = read_snapshot(fd, snapshot);
     (void)close(fd);
-    if (problem != NULL && asprintf(wrong, "%s: %s", path, problem) == -1)
+    if (problem != NULL && asprintf(wrong, "%s %s", path, problem) == -1)
         *wrong = NULL;
     return problem == NULL;
 }

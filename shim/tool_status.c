@@ -8,12 +8,23 @@
 
 enum { MAX_SECONDS = 86400 };
 
+enum format { TEXT, JSON, PROMETHEUS };
+
 struct options {
     const char *directives;
     const char *file; /* NULL: as the directives say */
     unsigned every;   /* seconds, 0: once */
-    enum { TEXT, JSON, PROMETHEUS } format;
+    enum format format;
 };
+
+static void take_format(struct argp_state *state, enum format format)
+{
+    struct options *options = state->input;
+
+    if (options->format != TEXT && options->format != format)
+        argp_error(state, "--json and --prometheus don't go together");
+    options->format = format;
+}
 
 static error_t parse(int key, char *argument, struct argp_state *state)
 {
@@ -28,15 +39,20 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         options->file = argument;
         return 0;
     case 'j':
-        options->format = JSON;
+        take_format(state, JSON);
         return 0;
     case 'p':
-        options->format = PROMETHEUS;
+        take_format(state, PROMETHEUS);
         return 0;
     case 'w':
         options->every = argument != NULL ? (unsigned)strtoul(argument, &end, 10) : 1;
         if (options->every < 1 || options->every > MAX_SECONDS || (end != NULL && *end != '\0'))
             argp_error(state, "--watch takes seconds, from 1 on");
+        return 0;
+    case ARGP_KEY_END:
+        /* a stream of JSON objects can be read, but in that format each metric comes once */
+        if (options->every != 0 && options->format == PROMETHEUS)
+            argp_error(state, "--watch and --prometheus don't go together");
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;

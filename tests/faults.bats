@@ -81,42 +81,34 @@ is_head_of_original() {
     cmp -n "$(stat -c %s "$1")" "$1" "$server/original"
 }
 
-@test "truncated to a page boundary under a download" {
-    local length=$(((12 << 20) + 4096))
-    truncate_under_download "$length"
+# Truncated to $1 bytes, which is where a download ends, however it is served.
+all_receive_up_to() {
+    truncate_under_download "$1"
     all_ways_alike
-    [[ $(stat -c %s "$server/plain.received") -eq $length ]]
+    [[ $(stat -c %s "$server/plain.received") -eq $1 ]]
     is_head_of_original "$server/plain.received"
+}
+
+@test "truncated to a page boundary under a download" {
+    all_receive_up_to $(((12 << 20) + 4096))
     [[ $(counter FAULTS) -eq 1 ]]
 }
 
 @test "truncated to the middle of a page under a download" {
-    local length=$(((12 << 20) + 4096 + 1234))
-    truncate_under_download "$length"
-    all_ways_alike
-    [[ $(stat -c %s "$server/plain.received") -eq $length ]]
-    is_head_of_original "$server/plain.received"
+    all_receive_up_to $(((12 << 20) + 4096 + 1234))
     [[ $(counter FAULTS) -eq 1 ]]
 }
 
 # No fault tells: to the end of this page, which is the end of a read, the mapping shows zeros.
 @test "truncated to the middle of the last page of a read" {
-    local length=$(((12 << 20) - 4096 + 1234))
-    truncate_under_download "$length"
-    all_ways_alike
-    [[ $(stat -c %s "$server/plain.received") -eq $length ]]
-    is_head_of_original "$server/plain.received"
+    all_receive_up_to $(((12 << 20) - 4096 + 1234))
 }
 
 # Only a small file is inherited; what is in flight of it is bounded by the server's socket, and by the client's.
 @test "truncated under a download from a mapping that the session inherited" {
     truncate -s 4M "$server/original"
     sed -i '1i SocketOptions sndbuf 65536' "$server/proftpd.conf"
-    local length=$(((3 << 20) + 4096 + 1234))
-    truncate_under_download "$length"
-    all_ways_alike
-    [[ $(stat -c %s "$server/plain.received") -eq $length ]]
-    is_head_of_original "$server/plain.received"
+    all_receive_up_to $(((3 << 20) + 4096 + 1234))
     [[ $(counter FAULTS) -eq 1 ]]
 }
 

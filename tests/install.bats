@@ -23,7 +23,7 @@ in_tree() {
     local conf=$tree/etc/proftpd/preload.conf file
     for file in bin/xfermmap lib/libxfermmap.so share/man/man1/xfermmap.1 share/man/man5/preload.conf.5 \
         share/man/man8/libxfermmap.8 share/bash-completion/completions/xfermmap \
-        share/doc/libxfermmap/examples/xfermmap.conf share/doc/libxfermmap/directives.md; do
+        share/doc/libxfermmap/examples/xfermmap.conf share/doc/libxfermmap/docs/directives.md; do
         [[ -s $tree/usr/local/$file ]]
     done
     cmp "$project/preload.conf.example" "$conf"
@@ -34,6 +34,32 @@ in_tree() {
     run -0 find "$tree" ! -type d
     [[ ! $output ]]
     [[ ! -e $tree/usr/local/share/doc/libxfermmap ]]
+}
+
+@test "it says which of the installed documents to read next" {
+    run -0 in_tree install
+    [[ $output =~ (/[^ ]*\.md)' says how' && -s $tree${BASH_REMATCH[1]} ]]
+}
+
+# Each as "document target": what is in brackets and parentheses, and no address.
+links() {
+    local document
+    for document in "$@"; do
+        grep -oP '\]\(\K[^)]+(?=\))' "$document" | grep -v '://' | sed "s|^|$document |" || true
+    done
+}
+
+@test "the links of the installed documents lead to what is installed" {
+    in_tree install
+    local doc=$tree/usr/local/share/doc/libxfermmap document target
+    links "$doc"/*.md "$doc"/docs/*.md >"$tree/links"
+    [[ $(wc -l <"$tree/links") -gt 20 ]]
+    while read -r document target; do
+        echo "${document#"$doc"/}: $target"
+        [[ $target == '#'* ]] || document=${document%/*}/${target%%#*}
+        [[ -s $document ]]
+        [[ $target != *'#'* ]] || grep -qixE "#+ ${target#*#}" "$document" # a heading
+    done <"$tree/links"
 }
 
 @test "a directive file that was changed is neither replaced nor removed" {

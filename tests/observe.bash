@@ -18,6 +18,11 @@ directives() {
         >"$server/preload.conf"
 }
 
+# How often the library's log has this; fails if it never does.
+logged() {
+    grep -cE "libxfermmap: .*$1" "$server/preload.log"
+}
+
 # One of STATUS_COUNTERS, whose order status.h alone defines. The header says where they start.
 counter() {
     local names index start

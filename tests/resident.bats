@@ -19,10 +19,6 @@ teardown() {
     server_remove
 }
 
-logged() {
-    grep -cE "libxfermmap: .*$1" "$server/preload.log"
-}
-
 logged_times() {
     [[ $(logged "$2") -ge $1 ]]
 }

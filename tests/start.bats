@@ -37,6 +37,20 @@ serves_from_memory() {
     serves_from_memory
 }
 
+# It listens on each of them in turn, the next one once the list of the first is in memory.
+@test "on several sockets: the list is taken in once" {
+    echo "TransferMMapFile $server/files/absent" >>"$server/preload.conf"
+    in_foreground strace -f --seccomp-bpf -o "$server/trace" -e trace=listen -e inject=listen:delay_exit=500000 \
+        env "${preload[@]}" "${command[@]}" -n
+    server_await has_listened 2
+    serves_from_memory
+    [[ $(logged 'absent: No such file') -eq 1 && $(logged 'listed files:') -eq 1 ]]
+}
+
+has_listened() {
+    [[ $(grep -c 'listen.* = 0' "$server/trace") -ge $1 ]]
+}
+
 # Arguments: what to run it with.
 into_background() {
     "$@" env "${preload[@]}" "${command[@]}" </dev/null >>"$server/log" 2>&1 3>&- &

@@ -36,6 +36,11 @@ teardown() {
     run -2 --separate-stderr "$tool" serve
     [[ $stderr == "xfermmap: there is no command 'serve'"* ]]
     run -2 --separate-stderr "$tool" status --watch=0
+    for command in '--json --prometheus' '-pj' '--watch --prometheus' '-p -w'; do
+        # shellcheck disable=SC2086 # words
+        run -2 --separate-stderr timeout 10 "$tool" status -f "$server/status" $command
+        [[ ! $output && $stderr == 'xfermmap status: --'*" and --prometheus don't go together"* ]]
+    done
     run -2 --separate-stderr "$tool" check excess
     run -2 --separate-stderr "$tool" run
 }
@@ -99,13 +104,43 @@ checked() {
     printf 'Transfer\0' >"$server/preload.conf"
     checked
     [[ $status -eq 1 && $stderr == *'preload.conf:1: a NUL byte'* ]]
-    directives
-    chmod g+w "$server/preload.conf"
-    checked
-    [[ $status -eq 1 && $stderr == *'is writable by others'* ]]
     rm "$server/preload.conf"
     checked
     [[ $status -eq 1 && $stderr == "$server/preload.conf: No such file"* ]]
+}
+
+@test "check says which file is wrong as a whole" {
+    local main=$server/preload.conf included=$server/included.conf file
+    for file in "$main" "$included"; do
+        directives "Include $included"
+        true >"$included"
+        chmod go+w "$file"
+        checked
+        echo "$stderr"
+        [[ $status -eq 1 && $stderr == "$file:1: the file is writable by others than its owner; chmod go-w it"$'\n'* ]]
+        rm "$file"
+        mkfifo "$file"
+        checked
+        echo "$stderr"
+        [[ $status -eq 1 && $stderr == "$file:1: the file is no regular file; name a text file"$'\n'* ]]
+        rm "$file"
+    done
+
+    ln -sf preload.conf "$main"
+    checked
+    [[ $status -eq 1 && $stderr == "$main:1: the file can't be opened: Too many levels of symbolic links"$'\n'* ]]
+    run -1 --separate-stderr "$tool" check -c /proc/self/mem
+    [[ $stderr == "/proc/self/mem:1: the file can't be read from here on: "* ]]
+}
+
+@test "check says which file an Include means" {
+    directives 'Include some.conf' "Include $server/absent.conf" "Include $server/preload.conf" Include
+    checked
+    echo "$stderr"
+    [[ $status -eq 1 && $stderr == *"preload.conf:3: Include: 'some.conf' is no absolute path"* ]]
+    [[ $stderr == *"preload.conf:4: Include: $server/absent.conf: No such file"* ]]
+    [[ $stderr == *"preload.conf:5: Include: $server/preload.conf leads back to itself"* ]]
+    [[ $stderr == *'preload.conf:6: Include takes an absolute path'* ]]
 }
 
 @test "check finds files that can't be listed" {
@@ -123,7 +158,7 @@ checked() {
     sed -i "s|$server/preload.log|$server/open/log|; s|$server/status|$server/absent/status|" "$server/preload.conf"
     checked
     [[ $status -eq 1 && $stderr == *"TransferMMapLog $server/open/log: its directory has to be root's"* ]]
-    [[ $stderr == *"TransferMMapStatusFile $server/absent/status: No such file"* ]]
+    [[ $stderr == *"TransferMMapStatusFile $server/absent/status: its directory is not there; make it" ]]
     [[ ! -e $server/open/log ]]
 }
 
@@ -191,6 +226,8 @@ has_counted() {
 
     run -124 timeout 2.5 "$tool" status -f "$server/status" --watch
     [[ $(grep -c '^Server: process' <<<"$output") -ge 2 ]]
+    run -124 timeout 2.5 "$tool" status -f "$server/status" --watch --json
+    [[ $(grep -c '"alive":true' <<<"$output") -ge 2 ]]
 
     status_of_server --json >"$server/json"
     "$python" - "$project/docs/status.schema.json" "$server/json" "$files" <<'PYTHON'
@@ -279,7 +316,7 @@ PYTHON
         cp "$server/whole" "$server/status"
         truncate -s "$size" "$server/status"
         run -1 --separate-stderr status_of_server
-        [[ $size -ge 8192 || $stderr == *'is no status file'* ]]
+        [[ $size -ge 8192 || $stderr == "xfermmap: $server/status is no status file"* ]]
     done
     cp "$server/whole" "$server/status"
     printf '\001' | dd of="$server/status" bs=1 seek=8 conv=notrunc status=none

@@ -10,14 +10,10 @@ test-programs: build/differential build/scarce.so
 differential_sources = $(filter-out %/scarce.c,$(wildcard tests/differential/*.c))
 
 build/differential: $(differential_sources) $(wildcard tests/differential/*.h) shim/status.h Makefile
-	@mkdir -p $(@D)
-	@echo '  CC    $@'
-	@$(CC) -std=gnu11 -D_GNU_SOURCE $(WARNINGS) $(CFLAGS) -Ishim -o $@ $(filter %.c,$^)
+	$(call program,-Ishim)
 
 build/scarce.so: tests/differential/scarce.c Makefile
-	@mkdir -p $(@D)
-	@echo '  CC    $@'
-	@$(CC) -std=gnu11 -D_GNU_SOURCE $(WARNINGS) $(CFLAGS) -fPIC -shared -o $@ $<
+	$(call program,-fPIC -shared)
 
 fuzz: all build/differential build/scarce.so
 	build/differential --seconds $(SECONDS) --seeds $(SEEDS) --steps $(STEPS) --jobs $$(nproc) \

@@ -32,11 +32,13 @@ static inline void assert_valid(void)
     assert_true(config.valid);
 }
 
+/* @param line  0: it is about the file as a whole */
 static inline void assert_message(const char *message, unsigned line, const char *fragment)
 {
-    char place[32];
+    char place[32] = "preload.conf:1: the file ";
 
-    (void)snprintf(place, sizeof place, "preload.conf:%u: ", line);
+    if (line > 0)
+        (void)snprintf(place, sizeof place, "preload.conf:%u: ", line);
     if (strncmp(message, place, strlen(place)) != 0 || strstr(message, fragment) == NULL)
         fail_msg("\"%s\" where \"%s...%s...\" is due", message, place, fragment);
 }

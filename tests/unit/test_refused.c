@@ -8,6 +8,7 @@
 #include "log.h"
 #include "notice.h"
 #include "resident.h"
+#include "served.h"
 #include "status.h"
 #include "stream.h"
 #include "unit.h"
@@ -85,9 +86,7 @@ static void read_through(const char *name, off64_t size)
     in_story(fd != -1);
     stream_opened(fd, name, O_RDONLY);
     for (off64_t at = 0; got > 0; at += got) {
-        struct iovec part = {buffer, sizeof buffer};
-        if (!stream_read(fd, &part, 1, STREAM_OFFSET, &got))
-            got = read(fd, buffer, sizeof buffer);
+        got = read_served(fd, buffer, sizeof buffer);
         in_story(got >= 0 && (got > 0 || at == size));
         for (ssize_t i = 0; i < got; i += 997)
             in_story((unsigned char)buffer[i] == content(at + i));

@@ -267,6 +267,34 @@ static void one_thread_and_no_more(void **state)
     tell(count_threads);
 }
 
+static void *start_at(void *barrier)
+{
+    (void)pthread_barrier_wait(barrier);
+    in_story(resident_start(geteuid()));
+    return NULL;
+}
+
+static void start_in_two_threads(void)
+{
+    pthread_barrier_t barrier;
+    pthread_t other;
+
+    guard_start();
+    in_story(pthread_barrier_init(&barrier, NULL, 2) == 0);
+    in_story(pthread_create(&other, NULL, start_at, &barrier) == 0);
+    (void)start_at(&barrier);
+    in_story(pthread_join(other, NULL) == 0);
+    await(resident_is_only_company());
+}
+
+/* As of a program of which two threads listen at once. */
+static void two_threads_that_start_it_have_one(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 100; i++)
+        tell(start_in_two_threads);
+}
+
 /* As a server that listens, and then goes into the background and listens there. */
 static void take_in_what_the_parent_had(void)
 {
@@ -1022,6 +1050,7 @@ int main(void)
         TEST(signals_are_for_the_server),
         TEST(a_session_can_tell_the_time),
         TEST(one_thread_and_no_more),
+        TEST(two_threads_that_start_it_have_one),
         TEST(a_child_that_listens_takes_in_anew),
         TEST(a_new_list),
         TEST(a_hundred_lists_leak_nothing),

@@ -7,6 +7,7 @@
 #include "notice.h"
 #include "preload.h"
 #include "readahead.h"
+#include "served.h"
 #include "status.h"
 #include "unit.h"
 
@@ -104,22 +105,6 @@ static ssize_t readv_served(int fd, const struct iovec *parts, int count, off64_
     if (stream_readv(fd, parts, count, offset, &result))
         return result;
     return offset == STREAM_OFFSET ? readv(fd, parts, count) : preadv64(fd, parts, count, offset);
-}
-
-static ssize_t read_served(int fd, void *buffer, size_t count)
-{
-    struct iovec part = {buffer, count};
-    ssize_t result;
-
-    return stream_read(fd, &part, 1, STREAM_OFFSET, &result) ? result : read(fd, buffer, count);
-}
-
-static ssize_t pread_served(int fd, void *buffer, size_t count, off64_t offset)
-{
-    struct iovec part = {buffer, count};
-    ssize_t result;
-
-    return stream_read(fd, &part, 1, offset, &result) ? result : pread64(fd, buffer, count, offset);
 }
 
 static off64_t seek_served(int fd, off64_t offset, int whence)

@@ -8,6 +8,7 @@
 #include "log.h"
 #include "preload.h"
 #include "resident.h"
+#include "served.h"
 #include "status.h"
 #include "stream.h"
 #include "unit.h"
@@ -109,26 +110,6 @@ static void close_served(int fd)
 {
     stream_closing(fd);
     holds(syscall(SYS_close, fd) == 0);
-}
-
-static ssize_t read_served(int fd, void *buffer, size_t count)
-{
-    struct iovec part = {buffer, count};
-    ssize_t result;
-
-    return stream_read(fd, &part, 1, STREAM_OFFSET, &result)
-               ? result
-               : (ssize_t)syscall(SYS_read, fd, buffer, count);
-}
-
-static ssize_t pread_served(int fd, void *buffer, size_t count, off64_t offset)
-{
-    struct iovec part = {buffer, count};
-    ssize_t result;
-
-    return stream_read(fd, &part, 1, offset, &result)
-               ? result
-               : (ssize_t)syscall(SYS_pread64, fd, buffer, count, offset);
 }
 
 /* ---- each thread its own descriptors, whose numbers the others use next ---- */
