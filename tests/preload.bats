@@ -180,7 +180,7 @@ mapped_by() {
     logged 'preload.conf is refused; the former directives stay in force'
     chmod g+w "$server/preload.conf" # and the log is one of them, though this file's own is not believed
     reload
-    logged 'preload.conf is writable by others'
+    logged 'preload.conf:1: the file is writable by others'
     chmod g-w "$server/preload.conf"
     is_downloaded big
     is_downloaded small
@@ -283,7 +283,7 @@ mapped_by() {
 # What an untrusted file says of the log is not believed either.
 is_refused() {
     server_start preloaded
-    grep -qE "^proftpd: libxfermmap: $server/preload.conf $1" "$server/log"
+    grep -qE "^proftpd: libxfermmap: $server/preload.conf:1: the file $1" "$server/log"
     is_downloaded big
     [[ ! -e $server/status && ! -e $server/preload.log ]]
 }
