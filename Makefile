@@ -65,7 +65,8 @@ build/%.o: shim/%.c Makefile build/directories
 
 # With 32 bits there are two of each name, open() and open64(): the library has both, and so must not
 # be compiled for either, whatever distributions add.
-$(library_objects): off_t = -U_FILE_OFFSET_BITS -U_TIME_BITS
+both_names = -U_FILE_OFFSET_BITS -U_TIME_BITS
+$(library_objects): off_t = $(both_names)
 $(tool_objects): off_t = -D_FILE_OFFSET_BITS=64
 
 # The recipe of a program for tests or benchmarks, which has nothing of the library in it. $(1): its own options

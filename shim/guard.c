@@ -29,9 +29,20 @@ static _Thread_local volatile sig_atomic_t known_unblocked;
 static atomic_bool always_ask;
 static atomic_bool fast_instruction; /* see copy_by_instruction() */
 
+/* On arm64 the top byte of a pointer is the program's own, and the kernel names the address of a
+ * fault without it (tagged-pointers.rst in its documentation). */
+static uintptr_t without_tag(uintptr_t address)
+{
+#ifdef __aarch64__
+    return address & (uintptr_t)((intptr_t)(address << 8) >> 8);
+#else
+    return address;
+#endif
+}
+
 static bool touches(const struct copy *copy, int number, const siginfo_t *info)
 {
-    uintptr_t address = (uintptr_t)info->si_addr;
+    uintptr_t address = without_tag((uintptr_t)info->si_addr);
 
     /* For an address outside the canonical range the processor names none; of the two pointers
      * only the caller's can be such a one. */
@@ -146,8 +157,8 @@ bool guard_copy(void *to, const void *from, size_t length)
     struct copy copy;
 
     copy.outer = current;
-    copy.from = (uintptr_t)from;
-    copy.to = (uintptr_t)to;
+    copy.from = without_tag((uintptr_t)from);
+    copy.to = without_tag((uintptr_t)to);
     copy.length = length;
     bool whole = sigsetjmp(copy.fault, 0) == 0;
     if (whole) {

@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
-# The library for other architectures than this machine's: compiled for them, and at work there, as far as qemu-user can
-# show. The unit tests of each room run there by tests/matrix, which has libraries of other architectures to install.
+# The library for other architectures than this machine's, as far as qemu-user can show: compiled for them, at work under
+# a program that reads as a server does, and room by room. With 32 bits there are two kinds of off_t, and either may be
+# what a distribution's compiler takes by itself.
 
 setup() {
     source "$BATS_TEST_DIRNAME/observe.bash"
@@ -13,39 +14,130 @@ teardown() {
     server_remove
 }
 
-# compile GNU [FLAG...]: the library, and the reader with these flags.
-compile() {
-    mkdir -p "$server/include"
-    cp -r "$project"/{Makefile,shim,docs,tests} "$server"
-    cp /usr/include/uthash.h "$server/include"
-    make -s -C "$server" CC="$1-gcc" CPPFLAGS=-Iinclude build/libxfermmap.so
-    "$1-gcc" -D_GNU_SOURCE -Wall -Wextra -Werror "${@:2}" -o "$server/reader" "$BATS_TEST_DIRNAME/reader.c"
+arm64() {
+    kind=arm64 architecture=arm64 gnu=aarch64-linux-gnu flags=()
+    emulator=(qemu-aarch64)
 }
 
-# reads QEMU GNU START: from there on the file is the tail, four times, and most of it, but for sendfile, was read from memory.
+# Of a SIGBUS qemu-user tells the lower half of the address that it has for this machine's kernel: with this base it is
+# the program's own.
+armhf() {
+    kind=armhf$1 architecture=armhf gnu=arm-linux-gnueabihf flags=("${@:2}")
+    emulator=(qemu-arm -B 0x100000000)
+}
+
+armhf_with_32_bits() {
+    armhf 32 -U_FILE_OFFSET_BITS -U_TIME_BITS
+}
+
+armhf_with_64_bits() {
+    armhf 64 -D_FILE_OFFSET_BITS=64
+}
+
+# compile TARGET...: in the copy of the project that all tests of a kind share, whose path is then in $tree.
+compile() {
+    tree=$BATS_FILE_TMPDIR/$kind
+    foreign=$project/build/foreign/$architecture/usr
+    if [[ ! -e $tree ]]; then
+        mkdir -p "$tree/include"
+        cp -r "$project"/{Makefile,shim,docs,tests} "$tree"
+        cp /usr/include/uthash.h "$tree/include"
+    fi
+    make -s -j2 -C "$tree" CC="$gnu-gcc" CPPFLAGS="-Iinclude -isystem $foreign/include ${flags[*]}" \
+        LDFLAGS="-L$foreign/lib/$gnu" "$@" >/dev/null
+}
+
+# reads START: from there on the file is the tail, four times, and most of it, but for sendfile, was read from memory.
 reads() {
-    XFERMMAP_CONF="$server/preload.conf" XFERMMAP_PROCESS='*' \
-        "qemu-$1" -L "/usr/$2" -E LD_PRELOAD="$server/build/libxfermmap.so" "$server/reader" "$server/file" "$3" >"$server/output"
+    compile build/libxfermmap.so
+    "$gnu-gcc" -D_GNU_SOURCE -Wall -Wextra -Werror "${flags[@]}" -o "$server/reader" "$BATS_TEST_DIRNAME/reader.c"
+    XFERMMAP_CONF="$server/preload.conf" XFERMMAP_PROCESS='*' "${emulator[@]}" -L "/usr/$gnu" \
+        -E LD_PRELOAD="$tree/build/libxfermmap.so" "$server/reader" "$server/file" "$1" >"$server/output"
     cat "$server"/{tail,tail,tail,tail} | cmp - "$server/output"
     echo "$(counter BYTES) bytes from memory"
     [[ $(counter BYTES) -ge 600000 && $(counter MAPPED) -eq 1 ]]
 }
 
+# Without the program of many threads, which is nothing without its sanitizer. One of the others waits most of its time,
+# and one takes half of all the rest.
+rooms_pass() {
+    local source programs=() program passed=0 left_out=0 broken=0
+    [[ -e $project/build/foreign/$architecture/usr ]] || skip "apt found no cmocka for $architecture"
+    for source in "$project"/tests/unit/test_*.c; do
+        program=build/unit/plain/$(basename "$source" .c)
+        [[ $program =~ /test_(resident|stream|threads)$ ]] || programs+=("$program")
+    done
+    compile build/unit/plain/test_resident
+    run_in_turn build/unit/plain/test_resident 3>&- &
+    compile build/unit/plain/test_stream "${programs[@]}"
+    run_in_turn build/unit/plain/test_stream 3>&- &
+    run_in_turn "${programs[@]}"
+    wait
+    for program in build/unit/plain/test_{resident,stream} "${programs[@]}"; do
+        is_complete "$tree/$program" || broken=$((broken + 1))
+    done
+    echo "# $kind: $passed unit tests passed, $left_out were left out, $broken programs failed" >&3
+    [[ $broken -eq 0 ]]
+}
+
+run_in_turn() {
+    local program status
+    for program; do
+        program=$tree/$program
+        status=0
+        UNDER_QEMU_USER=1 CMOCKA_MESSAGE_OUTPUT=TAP timeout 120 "${emulator[@]}" -L "/usr/$gnu" \
+            -E LD_LIBRARY_PATH="$foreign/lib/$gnu" "$program" >"$program.tap" 2>"$program.errors" || status=$?
+        echo "exit status $status" >>"$program.tap"
+    done
+}
+
+# Each test that the program $1 has planned came to its result, and none failed. A test that is left out is "not ok" with
+# some versions of cmocka, and "ok" with others.
+is_complete() {
+    local planned good skipped
+    planned=$(sed -nE 's/^1\.\.([0-9]+)$/\1/p' "$1.tap")
+    skipped=$(grep -cE '^(not )?ok [0-9].*# SKIP' "$1.tap" || true)
+    good=$(grep -E '^ok [0-9]' "$1.tap" | grep -cv '# SKIP' || true)
+    passed=$((passed + good)) left_out=$((left_out + skipped))
+    if [[ $planned -gt 0 && $((good + skipped)) -eq $planned ]] && grep -qx 'exit status 0' "$1.tap"; then
+        return 0
+    fi
+    echo "== $1"
+    grep -vE '^ok |# SKIP' "$1.tap"
+    cat "$1.errors"
+    return 1
+}
+
 @test "arm64" {
-    compile aarch64-linux-gnu
+    arm64
     cp "$server/tail" "$server/file"
-    reads aarch64 aarch64-linux-gnu 0
+    reads 0
+}
+
+@test "arm64: the unit tests" {
+    arm64
+    rooms_pass
 }
 
 @test "armhf, with a 32-bit off_t" {
-    compile arm-linux-gnueabihf
+    armhf_with_32_bits
     cp "$server/tail" "$server/file"
-    reads arm arm-linux-gnueabihf 0
+    reads 0
+}
+
+@test "armhf, with a 32-bit off_t: the unit tests" {
+    armhf_with_32_bits
+    rooms_pass
 }
 
 @test "armhf, with a 64-bit off_t, behind 2 GiB" {
-    compile arm-linux-gnueabihf -D_FILE_OFFSET_BITS=64
+    armhf_with_64_bits
     truncate -s 3G "$server/file" # behind 4 GiB qemu-user maps another place than it is told
     cat "$server/tail" >>"$server/file"
-    reads arm arm-linux-gnueabihf $((3 << 30))
+    reads $((3 << 30))
+}
+
+@test "armhf, with a 64-bit off_t: the unit tests" {
+    armhf_with_64_bits
+    rooms_pass
 }

@@ -47,6 +47,19 @@ traces_of_a_server() {
     [ "$output" = '' ]
 }
 
+@test "where apt has no library for another architecture, it says so once" {
+    mkdir "$copy/build"
+    ln -s "$(realpath "$BATS_TEST_DIRNAME/../build")"/{server,witnesses} "$copy/build"
+    stand_in apt-get <<<'exit 100'
+
+    PATH=$copy/bin:$PATH run -0 "$copy/tests/setup" check
+    [ "${#lines[@]}" -eq 2 ]
+    [[ ${lines[0]} == *' arm64: its unit tests are left out'* && ${lines[1]} == *' armhf: '* ]]
+
+    PATH=$copy/bin:$PATH run -0 "$copy/tests/setup" check
+    [ "$output" = '' ]
+}
+
 @test "without root and sudo it says what to run" {
     local nobody=()
     [ "$EUID" -ne 0 ] || nobody=(setpriv --reuid=65534 --regid=65534 --clear-groups)

@@ -421,6 +421,8 @@ static void look_at_inheritance(void)
 static void children_have_what_is_inherited(void **state)
 {
     (void)state;
+    if (under_qemu_user())
+        skip(); /* it passes over MADV_DONTFORK */
     make_file("c", PAGE);
     preload_begin();
     assert_false(preload_is_inherited(list("a", PRELOAD_MAPPED)));
@@ -434,6 +436,8 @@ static void what_is_inherited_changes_and_the_pages_stay(void **state)
     const char *a, *b;
 
     (void)state;
+    if (under_qemu_user())
+        skip(); /* it passes over MADV_DONTFORK */
     make_file("c", PAGE);
     preload_begin();
     assert_non_null(list("a", PRELOAD_INHERITED));
@@ -511,6 +515,8 @@ static void unload_after_fork(void)
 static void a_child_unloads(void **state)
 {
     (void)state;
+    if (under_qemu_user())
+        skip(); /* it passes over MADV_DONTFORK */
     preload_begin();
     assert_non_null(list("a", PRELOAD_MAPPED));
     assert_non_null(list("b", PRELOAD_INHERITED));

@@ -45,7 +45,8 @@ static bool is_refused(enum call call, int error)
     return true;
 }
 
-/* In the place of a function of libc: refuse it, or do it. */
+/* In the place of a function of libc: refuse it, or do it. Long is the off_t of a name without
+ * "64", also where this file is compiled for the others. */
 #define REFUSABLE(call, error, refusal, type, name, parameters, arguments)                         \
     type __real_##name parameters;                                                                 \
     type __wrap_##name parameters;                                                                 \
@@ -56,7 +57,7 @@ static bool is_refused(enum call call, int error)
 
 /* NOLINTBEGIN(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp): the linker's names */
 REFUSABLE(MMAP, ENOMEM, MAP_FAILED, void *, mmap,
-          (void *address, size_t length, int protection, int flags, int fd, off_t offset),
+          (void *address, size_t length, int protection, int flags, int fd, long offset),
           (address, length, protection, flags, fd, offset))
 REFUSABLE(MMAP, ENOMEM, MAP_FAILED, void *, mmap64,
           (void *address, size_t length, int protection, int flags, int fd, off64_t offset),
@@ -64,7 +65,7 @@ REFUSABLE(MMAP, ENOMEM, MAP_FAILED, void *, mmap64,
 REFUSABLE(MADVISE, EINVAL, -1, int, madvise, (void *address, size_t length, int advice),
           (address, length, advice))
 REFUSABLE(MLOCK, ENOMEM, -1, int, mlock, (const void *address, size_t length), (address, length))
-REFUSABLE(FALLOCATE, 0, ENOSPC, int, posix_fallocate, (int fd, off_t start, off_t length),
+REFUSABLE(FALLOCATE, 0, ENOSPC, int, posix_fallocate, (int fd, long start, long length),
           (fd, start, length))
 REFUSABLE(CALLOC, ENOMEM, NULL, void *, calloc, (size_t count, size_t size), (count, size))
 REFUSABLE(REALLOC, ENOMEM, NULL, void *, realloc, (void *memory, size_t size), (memory, size))

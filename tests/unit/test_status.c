@@ -79,7 +79,7 @@ STORY(the_header_says_what_the_file_is)
 
     uint64_t bytes = 0;
     in_story(
-        read_at(header.counters_at + STATUS_BYTES * (off_t)sizeof bytes, &bytes, sizeof bytes));
+        read_at((off_t)(header.counters_at + STATUS_BYTES * sizeof bytes), &bytes, sizeof bytes));
     in_story(bytes == 5);
 }
 
@@ -239,7 +239,7 @@ static void share_with_another(void)
     in_story(status_get(STATUS_BYTES) == 1);
 }
 
-STORY(the_file_of_a_server_at_work_is_not_taken)
+static void serve_and_share_with_another(void)
 {
     uint64_t bytes = 1;
 
@@ -247,8 +247,17 @@ STORY(the_file_of_a_server_at_work_is_not_taken)
     in_story(ending_of(share_with_another) == 0);
     in_story(read_at(0, &header, sizeof header) && header.master == getpid());
     in_story(
-        read_at(header.counters_at + STATUS_BYTES * (off_t)sizeof bytes, &bytes, sizeof bytes));
+        read_at((off_t)(header.counters_at + STATUS_BYTES * sizeof bytes), &bytes, sizeof bytes));
     in_story(bytes == 0);
+}
+
+static void the_file_of_a_server_at_work_is_not_taken(void **state)
+{
+    (void)state;
+    if (under_qemu_user())
+        skip(); /* it tells a process another start time than it tells others */
+    (void)unlink("status");
+    assert_int_equal(ending_of(serve_and_share_with_another), 0);
 }
 
 STORY(a_process_number_that_is_used_again_is_no_server)
@@ -282,6 +291,13 @@ STORY(where_everybody_may_write_there_is_no_file)
     in_story(access("open/status", F_OK) == -1 && rmdir("open") == 0);
 }
 
+/* The file is written with the rights of whoever runs this. */
+static int enter(void **state)
+{
+    log_as(geteuid());
+    return unit_enter(state);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -302,5 +318,5 @@ int main(void)
         TEST(where_everybody_may_write_there_is_no_file),
     };
 
-    return cmocka_run_group_tests_name("status", tests, unit_enter, unit_leave);
+    return cmocka_run_group_tests_name("status", tests, enter, unit_leave);
 }

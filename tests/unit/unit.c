@@ -39,10 +39,23 @@ bool under_valgrind(void)
     return getenv("UNDER_VALGRIND") != NULL;
 }
 
+bool under_qemu_user(void)
+{
+    return getenv("UNDER_QEMU_USER") != NULL;
+}
+
+/* Some versions of qemu-user refuse what the others pass over; without it no file is mapped. */
+int madvise(void *memory, size_t length, int advice)
+{
+    if (advice == MADV_DONTFORK && under_qemu_user())
+        return 0;
+    return (int)syscall(SYS_madvise, memory, length, advice);
+}
+
 /* No test waits for ever. */
 static void set_watchdog(void)
 {
-    (void)alarm(under_valgrind() ? 900 : 60);
+    (void)alarm(under_valgrind() || under_qemu_user() ? 900 : 60);
 }
 
 int unit_enter(void **state)
@@ -75,7 +88,7 @@ unsigned char content(off64_t offset)
 void write_content(const char *name, off64_t offset, size_t length)
 {
     unsigned char buffer[64 * KIB];
-    int fd = open(name, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
+    int fd = open64(name, O_WRONLY | O_CREAT | O_CLOEXEC, 0644);
 
     assert_true(fd >= 0);
     while (length > 0) {
@@ -108,13 +121,13 @@ void make_text(const char *name, const char *text, size_t length)
 
 size_t mapped_bytes(const char *name)
 {
-    struct stat status;
+    struct stat64 status;
     char line[PAGE];
     size_t bytes = 0;
     FILE *maps = fopen("/proc/self/maps", "r");
 
     assert_non_null(maps);
-    assert_int_equal(stat(name, &status), 0);
+    assert_int_equal(stat64(name, &status), 0);
     while (fgets(line, sizeof line, maps) != NULL) {
         uintptr_t from, to, inode;
         unsigned major_number, minor_number;

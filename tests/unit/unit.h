@@ -40,6 +40,10 @@ size_t mapped_bytes(const char *name);
  * of each byte. */
 bool under_valgrind(void);
 
+/* Whether the kernel is qemu-user's, which stands in for that of another architecture, and lacks
+ * some of it. */
+bool under_qemu_user(void);
+
 /* Run a story in a child. @return its wait status, waitpid(2); 0: it came to its end */
 int ending_of(void (*story)(void));
 

@@ -35,17 +35,17 @@ $(filter-out %/test_descriptor,$(unit_rooms:%=$(1)/test_%) $(1)/test_threads): $
 
 $(1)/test_%: $(1)/test_%.o $(1)/unit.o
 	@echo '  LD    $$@'
-	@$$(CC) $$(unit_sanitizers) $$(unit_wrap) -o $$@ $$^ -lcmocka -lpthread
+	@$$(CC) $$(unit_sanitizers) $$(unit_wrap) $$(LDFLAGS) -o $$@ $$^ -lcmocka -lpthread
 
 $(1)/%.o: shim/%.c Makefile tests/unit/unit.mk
 	@mkdir -p $$(@D)
 	@echo '  CC    $$@'
-	@$$(CC) $$(unit_flags) $$(unit_sanitizers) -c -o $$@ $$<
+	@$$(CC) $$(unit_flags) $$(both_names) $$(unit_sanitizers) -c -o $$@ $$<
 
 $(1)/%.o: tests/unit/%.c Makefile tests/unit/unit.mk
 	@mkdir -p $$(@D)
 	@echo '  CC    $$@'
-	@$$(CC) $$(unit_flags) $$(unit_sanitizers) -c -o $$@ $$<
+	@$$(CC) $$(unit_flags) -U_TIME_BITS $$(unit_sanitizers) -c -o $$@ $$<
 endef
 
 $(eval $(call unit_build,build/unit))
