@@ -9,11 +9,13 @@
 # make valgrind the unit tests under valgrind; takes minutes
 # make install  as root; PREFIX is /usr/local, SYSCONFDIR /etc; with DESTDIR too; make uninstall
 # make deb      a Debian package, in build/deb
-# make matrix   the package, the build and the tests in other Debian releases; takes long
+# make matrix   all tests in other releases of Debian and Ubuntu, in chroots; takes a quarter of an hour for each
+# make machines the unit tests with other kernels and processors, and the package on a Debian that systemd runs, in
+#               machines that qemu plays; takes minutes for each
 # make lint     clang-tidy, cppcheck, shellcheck; make format applies clang-format
 #
-# demo, bench, check, valgrind, lint and format install the Debian packages that they need, through sudo where you
-# are not root: tests/setup lists them. Nothing is installed by the rest.
+# All but make and make install get the Debian packages that they need, through sudo where you are not root, and say
+# which: tests/setup lists them.
 
 VERSION = 1.0
 
@@ -28,6 +30,8 @@ HARDENING = -fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2 -fvis
 # initial-exec: a thread's variables must be there without an allocation, in a handler too
 BASE = -std=gnu11 -D_GNU_SOURCE -fPIC -ftls-model=initial-exec \
     -DVERSION='"$(VERSION)"' -DLIBDIR='"$(LIBDIR)"' -DSYSCONFDIR='"$(SYSCONFDIR)"'
+# parts of libc itself from glibc 2.34 on
+LDLIBS = -lpthread -ldl -lrt
 HARDENED_LINK = -Wl,-z,relro,-z,now,-z,noexecstack,-z,defs
 
 TESTS = $(wildcard tests/*.bats)
@@ -47,11 +51,11 @@ all: build/libxfermmap.so build/xfermmap
 build/libxfermmap.so: $(library_objects) shim/libxfermmap.map
 	@echo '  LD    $@'
 	@$(CC) -shared $(CFLAGS) $(HARDENED_LINK) $(LDFLAGS) -Wl,-soname,libxfermmap.so \
-	    -Wl,--version-script=shim/libxfermmap.map -o $@ $(library_objects)
+	    -Wl,--version-script=shim/libxfermmap.map -o $@ $(library_objects) $(LDLIBS)
 
 build/xfermmap: $(tool_objects) $(rooms)
 	@echo '  LD    $@'
-	@$(CC) -pie $(CFLAGS) $(HARDENED_LINK) $(LDFLAGS) -o $@ $^ -ljson-c
+	@$(CC) -pie $(CFLAGS) $(HARDENED_LINK) $(LDFLAGS) -o $@ $^ -ljson-c $(LDLIBS)
 
 # Directories are compiled in: what was built for others is built again.
 build/directories: FORCE

@@ -51,9 +51,13 @@ build/deb:
 	@mkdir -p $@
 
 matrix:
-	@tests/setup build matrix
+	@tests/setup matrix
 	@tests/matrix
 
-scripts += tests/matrix docs/completion/xfermmap
+machines:
+	@tests/setup machines
+	@tests/machines
 
-.PHONY: install uninstall deb matrix
+scripts += tests/matrix tests/machines tests/session docs/completion/xfermmap
+
+.PHONY: install uninstall deb matrix machines

@@ -93,7 +93,7 @@ struct host *parser_host(struct parser *parser)
 static FILE *open_file(const char *path)
 {
     /* O_NONBLOCK: a FIFO in the file's place would hold up the server's start */
-    int fd = libc_next(open)(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+    int fd = libc_next(open64)(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
     FILE *file = fd != -1 ? libc_next(fdopen)(fd, "r") : NULL;
 
     if (file == NULL && fd != -1)
@@ -104,10 +104,10 @@ static FILE *open_file(const char *path)
 /* Whoever may write to the directive file tells a server that runs as root which files to open. */
 static bool may_be_trusted(struct parser *parser, int fd)
 {
-    struct stat status;
+    struct stat64 status;
     size_t known = parser->config->errors.count;
 
-    if (fstat(fd, &status) == -1)
+    if (fstat64(fd, &status) == -1)
         parser_error(parser, "can't be read: %s", strerror(errno));
     else if (!S_ISREG(status.st_mode))
         parser_error(parser, "is no regular file; name a text file");
@@ -166,10 +166,10 @@ static void take_file(struct parser *parser, const char *path, FILE *file)
 static void include(struct parser *parser, const char *path)
 {
     const struct source *source = parser->source;
-    struct stat status;
+    struct stat64 status;
     unsigned depth = 0;
 
-    if (stat(path, &status) == -1) {
+    if (stat64(path, &status) == -1) {
         parser_note_at(parser, source->at, "Include: %s: %s", path, strerror(errno));
         return;
     }
@@ -208,14 +208,14 @@ static void include_matches(struct parser *parser, const char *pattern, int flag
 static void take_include(struct parser *parser, const struct syntax_words *words)
 {
     const char *path = words->count > 1 ? words->items[1] : "";
-    struct stat status;
+    struct stat64 status;
     char *all = NULL;
 
     if (*path == '\0')
         parser_error(parser, "Include takes an absolute path");
     else if (*path != '/')
         parser_error(parser, "Include: '%s' is no absolute path, write it from / on", path);
-    else if (stat(path, &status) == 0 && S_ISDIR(status.st_mode)) {
+    else if (stat64(path, &status) == 0 && S_ISDIR(status.st_mode)) {
         if (asprintf(&all, "%s%s*", path, path[strlen(path) - 1] == '/' ? "" : "/") != -1)
             include_matches(parser, all, GLOB_PERIOD);
         free(all);

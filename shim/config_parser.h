@@ -38,7 +38,7 @@ struct place {
 struct source {
     struct place at;
     dev_t device;
-    ino_t inode;
+    ino64_t inode;
     size_t depth; /* of the sections around it */
     struct source *includer;
 };

@@ -46,8 +46,8 @@ static bool is_dismissed(void)
 static void close_all_but(int fd)
 {
     if (fd > 0)
-        (void)syscall(SYS_close_range, 0, fd - 1, 0);
-    (void)syscall(SYS_close_range, fd + 1, UINT_MAX, 0);
+        (void)syscall(__NR_close_range, 0, fd - 1, 0);
+    (void)syscall(__NR_close_range, fd + 1, UINT_MAX, 0);
 }
 
 static void map_listed(struct kept *file)

@@ -46,9 +46,9 @@ void log_as(uid_t user)
 
 void log_echo(bool on)
 {
-    struct stat standard_error;
+    struct stat64 standard_error;
 
-    echo = on && fstat(STDERR_FILENO, &standard_error) == 0 && !S_ISSOCK(standard_error.st_mode);
+    echo = on && fstat64(STDERR_FILENO, &standard_error) == 0 && !S_ISSOCK(standard_error.st_mode);
 }
 
 /* A datagram of its own instead of syslog(3), which would keep a descriptor open. */
@@ -70,10 +70,10 @@ static void write_to_syslog(const char *message)
 bool log_directory_safe(const char *path)
 {
     char copy[PATH_MAX];
-    struct stat directory;
+    struct stat64 directory;
 
     (void)snprintf(copy, sizeof copy, "%s", path);
-    if (stat(dirname(copy), &directory) == -1)
+    if (stat64(dirname(copy), &directory) == -1)
         return false;
     errno = EPERM;
     return !(directory.st_mode & S_IWOTH) && (directory.st_uid == 0 || directory.st_uid == writer);
@@ -90,7 +90,7 @@ int log_open(const char *path, int flags, mode_t mode)
     if (server != writer)
         (void)rights_set_user(writer);
     if (log_directory_safe(path))
-        fd = libc_next(open)(path, flags | safe, mode);
+        fd = libc_next(open64)(path, flags | safe, mode);
     if (server != writer)
         (void)rights_set_user(server);
     critical_leave(&section);

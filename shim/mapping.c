@@ -5,6 +5,10 @@
 #include <sys/mman.h>
 #include <sys/vfs.h>
 
+#ifndef FUSE_SUPER_MAGIC /* not in the headers of Linux 5.10 */
+#define FUSE_SUPER_MAGIC 0x65735546
+#endif
+
 bool mapping_is_faithful(int fd, const struct stat64 *status)
 {
     struct statfs system;

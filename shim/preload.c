@@ -226,7 +226,8 @@ int preload_open(const char *path)
     struct stat64 status;
     bool regular = stat64(path, &status) == 0 && S_ISREG(status.st_mode);
 
-    return libc_next(open)(path, (regular ? O_RDONLY | O_NONBLOCK : O_PATH) | O_CLOEXEC | O_NOCTTY);
+    return libc_next(open64)(path,
+                             (regular ? O_RDONLY | O_NONBLOCK : O_PATH) | O_CLOEXEC | O_NOCTTY);
 }
 
 const char *preload_problem(int fd, struct stat64 *status)

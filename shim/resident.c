@@ -504,11 +504,12 @@ static void take_wanted(struct wanted *wanted)
 
 /*
  * Descriptors of its own: the server closes those that it doesn't know, and a session must not find
- * a file open in there that its user may not read.
+ * a file open in there that its user may not read. (__NR_ in place of SYS_, which glibc 2.31 has
+ * not.)
  */
 static bool part_from_descriptors(void)
 {
-    return syscall(SYS_close_range, 0, UINT_MAX, CLOSE_RANGE_UNSHARE) == 0;
+    return syscall(__NR_close_range, 0, UINT_MAX, CLOSE_RANGE_UNSHARE) == 0;
 }
 
 static void *work(void *unused)

@@ -31,7 +31,7 @@ static struct status *status = &of_this_process;
 static struct status_file *files; /* NULL until it is shared */
 static _Atomic unsigned slots;    /* that can be written to */
 static char file_path[PATH_MAX];  /* "" without a file */
-static struct stat file_status;
+static struct stat64 file_status;
 
 static const struct trouble {
     enum status_counter counter;
@@ -119,7 +119,7 @@ static int create_file(const char *path)
         return -1;
     /* allocated, for a file with holes on a full disk faults when it is written to */
     int failure = fchmod(fd, 0644) == -1 ? errno : posix_fallocate(fd, 0, STATUS_FILES_AT);
-    if (failure == 0 && fstat(fd, &file_status) == -1)
+    if (failure == 0 && fstat64(fd, &file_status) == -1)
         failure = errno;
     if (failure == 0)
         return fd;
@@ -165,14 +165,14 @@ bool status_share(const char *path)
 /* Have the file grow to hold `count` slots. @return false: errno */
 static bool grow(unsigned count)
 {
-    struct stat now;
+    struct stat64 now;
     unsigned before = atomic_load(&slots);
     int fd = log_open(file_path, O_RDWR, 0);
 
     if (fd == -1)
         return false;
     int failure = ESTALE;
-    if (fstat(fd, &now) == 0 && now.st_dev == file_status.st_dev &&
+    if (fstat64(fd, &now) == 0 && now.st_dev == file_status.st_dev &&
         now.st_ino == file_status.st_ino)
         failure =
             posix_fallocate(fd, (off_t)(STATUS_FILES_AT + before * sizeof(struct status_file)),

@@ -474,6 +474,17 @@ static void what_is_no_file_is_not_opened(void **state)
     assert_int_equal(close(fd), 0);
 }
 
+static void what_is_large_is_opened(void **state)
+{
+    (void)state;
+    make_file("large", 0);
+    assert_int_equal(truncate64("large", (off64_t)3 << 30), 0);
+    int fd = preload_open("large");
+    assert_int_not_equal(fd, -1);
+    assert_int_equal(close(fd), 0);
+    assert_int_equal(unlink("large"), 0);
+}
+
 /* ---- unloading ---- */
 
 static char *mapping_of_a;
@@ -549,6 +560,7 @@ int main(void)
         TEST(children_have_what_is_inherited),
         TEST(what_is_inherited_changes_and_the_pages_stay),
         TEST(what_is_no_file_is_not_opened),
+        TEST(what_is_large_is_opened),
         TEST(a_process_unloads),
         TEST(a_child_unloads),
     };

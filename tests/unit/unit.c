@@ -55,7 +55,7 @@ int madvise(void *memory, size_t length, int advice)
 /* No test waits for ever. */
 static void set_watchdog(void)
 {
-    (void)alarm(under_valgrind() || under_qemu_user() ? 900 : 60);
+    (void)alarm(under_valgrind() || under_qemu_user() ? 900 : 300);
 }
 
 int unit_enter(void **state)

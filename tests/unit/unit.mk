@@ -35,7 +35,7 @@ $(filter-out %/test_descriptor,$(unit_rooms:%=$(1)/test_%) $(1)/test_threads): $
 
 $(1)/test_%: $(1)/test_%.o $(1)/unit.o
 	@echo '  LD    $$@'
-	@$$(CC) $$(unit_sanitizers) $$(unit_wrap) $$(LDFLAGS) -o $$@ $$^ -lcmocka -lpthread
+	@$$(CC) $$(unit_sanitizers) $$(unit_wrap) $$(LDFLAGS) -o $$@ $$^ -lcmocka $$(LDLIBS)
 
 $(1)/%.o: shim/%.c Makefile tests/unit/unit.mk
 	@mkdir -p $$(@D)
