@@ -196,11 +196,11 @@ static void include_matches(struct parser *parser, const char *pattern, int flag
 {
     glob_t found = {.gl_pathc = 0};
 
-    if (glob(pattern, flags, NULL, &found) == 0) {
+    if (libc_next(glob)(pattern, flags, NULL, &found) == 0) {
         for (size_t i = 0; i < found.gl_pathc; i++)
             include(parser, found.gl_pathv[i]);
     }
-    globfree(&found);
+    libc_next(globfree)(&found);
 }
 
 /* A file, what a wildcard means, or all files of a directory: hidden ones too, as for the server.

@@ -1,11 +1,14 @@
 /*
  * The next definition of each wrapped function: libc's own, or that of a library preloaded after
- * this one. The table below is the one place where names and signatures are written down.
+ * this one. The table below is the one place where names and signatures are written down. Two are
+ * not wrapped: glob(3) and globfree(3), of which ProFTPD has its own, lib/glob.c, for the library
+ * too.
  */
 #ifndef LIBC_H
 #define LIBC_H
 
 #include <dirent.h>
+#include <glob.h>
 #include <signal.h>
 #include <spawn.h>
 #include <stdatomic.h>
@@ -74,6 +77,9 @@
     X(pid_t, vfork, (void))                                                                        \
     X(FILE *, fdopen, (int fd, const char *mode))                                                  \
     X(DIR *, fdopendir, (int fd))                                                                  \
+    X(int, glob,                                                                                   \
+      (const char *pattern, int flags, int (*error)(const char *path, int number), glob_t *found)) \
+    X(void, globfree, (glob_t * found))                                                            \
     X(int, accept, (int fd, struct sockaddr *address, socklen_t *length))                          \
     X(int, accept4, (int fd, struct sockaddr *address, socklen_t *length, int flags))              \
     X(int, listen, (int fd, int backlog))                                                          \

@@ -28,7 +28,7 @@ struct destination {
 static struct destination chosen = {.target = LOG_TO_SYSLOG}; /* in critical sections only */
 static uid_t writer;
 static atomic_bool echo;
-static atomic_flag dating = ATOMIC_FLAG_INIT; /* see log_before_fork() */
+static atomic_flag in_libc = ATOMIC_FLAG_INIT; /* see log_before_fork() */
 
 void log_to(enum log_target target, const char *path)
 {
@@ -99,26 +99,49 @@ int log_open(const char *path, int flags, mode_t mode)
 
 void log_before_fork(void)
 {
-    while (atomic_flag_test_and_set_explicit(&dating, memory_order_acquire))
+    while (atomic_flag_test_and_set_explicit(&in_libc, memory_order_acquire))
         sched_yield();
 }
 
 void log_after_fork(void)
 {
-    atomic_flag_clear_explicit(&dating, memory_order_release);
+    atomic_flag_clear_explicit(&in_libc, memory_order_release);
+}
+
+/* No fork from here, in a handler neither. */
+static void hold_forks(sigset_t *former)
+{
+    sigset_t all;
+
+    sigfillset(&all);
+    (void)libc_next(pthread_sigmask)(SIG_BLOCK, &all, former);
+    log_before_fork();
+}
+
+static void let_fork(const sigset_t *former)
+{
+    log_after_fork();
+    (void)libc_next(pthread_sigmask)(SIG_SETMASK, former, NULL);
 }
 
 static void format_date(char *date, size_t size, time_t now)
 {
-    sigset_t all, former;
+    sigset_t former;
     struct tm local;
 
-    sigfillset(&all); /* a handler may fork */
-    (void)libc_next(pthread_sigmask)(SIG_BLOCK, &all, &former);
-    log_before_fork();
+    hold_forks(&former);
     (void)strftime(date, size, "%F %T", localtime_r(&now, &local));
-    log_after_fork();
-    (void)libc_next(pthread_sigmask)(SIG_SETMASK, &former, NULL);
+    let_fork(&former);
+}
+
+const char *log_reason(int number)
+{
+    sigset_t former;
+
+    hold_forks(&former);
+    const char *reason = strerror(number);
+    let_fork(&former);
+    return reason;
 }
 
 /* Beyond RLIMIT_FSIZE writing sends a signal, which is the library's own affair: it is taken back.

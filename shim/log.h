@@ -36,8 +36,14 @@ void log_echo(bool on);
 void log_line(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /*
- * Around fork(2), with signals blocked: meanwhile no other thread's line is being dated. The child
- * would find the lock of libc's time zone taken, for ever. Async-signal-safe.
+ * strerror(3), for the library's own thread. @param number  of errno
+ */
+const char *log_reason(int number);
+
+/*
+ * Around fork(2), with signals blocked: meanwhile no other thread's line is being dated, nor a
+ * reason found. The child would find the lock of libc's time zone, or that of its catalogue of
+ * messages, taken for ever. Async-signal-safe.
  */
 void log_before_fork(void);
 void log_after_fork(void);

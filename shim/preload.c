@@ -2,6 +2,7 @@
 
 #include "critical.h"
 #include "libc.h"
+#include "log.h"
 #include "status.h"
 
 #include <errno.h>
@@ -233,7 +234,7 @@ int preload_open(const char *path)
 const char *preload_problem(int fd, struct stat64 *status)
 {
     if (fd == -1 || fstat64(fd, status) == -1)
-        return strerror(errno);
+        return log_reason(errno);
     if (!S_ISREG(status->st_mode))
         return "is no regular file";
     if (status->st_size > 0 && !mapping_is_faithful(fd, status))

@@ -17,6 +17,7 @@
 #include <glob.h>
 #include <limits.h>
 #include <linux/close_range.h>
+#include <locale.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -153,7 +154,7 @@ static const char *take_open_file(struct listed *item, int fd)
         let_go(&list[other]); /* it was renamed, say: what is there now is seen when it is opened */
     item->file = preload_list(fd, &status, way_for(item, fd, &status), (unsigned)(item - list));
     if (item->file == NULL)
-        return errno == EEXIST ? NULL : strerror(errno);
+        return errno == EEXIST ? NULL : log_reason(errno);
     item->size = status.st_size;
     here += item->here;
     inherited += preload_is_inherited(item->file);
@@ -204,13 +205,13 @@ static void expand(const char *pattern)
 {
     glob_t found;
 
-    if (glob(pattern, GLOB_NOCHECK, NULL, &found) != 0) {
+    if (libc_next(glob)(pattern, GLOB_NOCHECK, NULL, &found) != 0) {
         log_line("TransferMMapFile %s: the wildcard can't be expanded", pattern);
         return;
     }
     for (size_t i = 0; i < found.gl_pathc; i++)
         add_to_list(found.gl_pathv[i]);
-    globfree(&found);
+    libc_next(globfree)(&found);
 }
 
 /* Bring the index up to date with what is wanted. @return false: something else is wanted by now */
@@ -302,7 +303,7 @@ static void tell_failure(struct listed *item, int error)
     if (worth_a_line(&told.failed))
         log_line(
             "TransferMMapFile %s: %s while it was read in; it is served, but not kept in memory",
-            item->path, strerror(error));
+            item->path, log_reason(error));
 }
 
 /* What there is to do, here or for the keeper. @return how many, with `todo` to be freed */
@@ -419,7 +420,7 @@ static void settle(bool there, double since)
     unlock();
     size_t found = there ? collect(true, &todo) : 0;
     if (found > 0 && !keeper_employ(&next, todo, found))
-        tell_no_keeper(strerror(errno));
+        tell_no_keeper(log_reason(errno));
     bool whole = keep_here() && (next.line == -1 || hear(&next, todo, found));
     if (there) { /* not before the next one holds what stays */
         keeper_dismiss(whole ? &keeper : &next);
@@ -517,8 +518,11 @@ static void *work(void *unused)
     double looked = 0;
 
     (void)prctl(PR_SET_NAME, "xfermmap");
+    /* Wildcards in any other take libc's lock of locales, which a fork may catch taken. The child
+     * would wait for it for ever, as it sends its greeting. */
+    (void)uselocale(newlocale(LC_ALL_MASK, "C", NULL));
     if (!part_from_descriptors()) {
-        log_line("listed files are not kept in memory: close_range(2): %s", strerror(errno));
+        log_line("listed files are not kept in memory: close_range(2): %s", log_reason(errno));
         return unused;
     }
     (void)rights_set_user(rights);

@@ -197,7 +197,7 @@ static bool make_room(unsigned slot)
     if (!grow(count)) {
         told = true;
         log_line("TransferMMapStatusFile %s: %s; it shows %u of the listed files only", file_path,
-                 strerror(errno), atomic_load(&slots));
+                 log_reason(errno), atomic_load(&slots));
         return false;
     }
     atomic_store(&slots, count);

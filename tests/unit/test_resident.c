@@ -14,6 +14,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <locale.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
@@ -115,8 +116,10 @@ static bool in_session(void (*story)(void))
 {
     int status = -1;
     struct critical section = critical_enter();
+    log_before_fork();
     pid_t child = fork();
 
+    log_after_fork();
     critical_leave(&section);
     if (child == 0) {
         resident_forked();
@@ -845,6 +848,31 @@ static int end_many(void **state)
     return 0;
 }
 
+/* What takes libc's locks of locales and of messages: one that a thread of the parent's held it
+ * would wait for, for ever. */
+static void speak(void)
+{
+    (void)alarm(10);
+    (void)strerror(ENOENT);
+    (void)setlocale(LC_ALL, "C");
+}
+
+static void fork_while_the_list_is_taken_in(void)
+{
+    in_story(setlocale(LC_ALL, "C.UTF-8") != NULL);
+    want("many/*", "many/absent", NULL);
+    start();
+    for (int i = 0; i < 50; i++)
+        in_story(in_session(speak));
+}
+
+static void a_fork_catches_no_lock_of_libc(void **state)
+{
+    (void)state;
+    for (int i = 0; i < 50; i++)
+        tell(fork_while_the_list_is_taken_in);
+}
+
 /* All keepers of a master that has ended, the last of which ends now. @return how many were not
  * killed
  */
@@ -1087,6 +1115,7 @@ int main(void)
         TEST(no_more_is_locked_than_allowed),
         TEST(sessions_inherit_what_everyone_may_read),
         TEST(an_access_list_is_no_everyone),
+        TEST_MANY(a_fork_catches_no_lock_of_libc),
         TEST_MANY(a_keeper_holds_the_rest),
         TEST_MANY(a_keeper_goes_after_the_rights_of_its_master),
         TEST_MANY(a_keeper_ends_with_a_master_without_rights),
