@@ -181,6 +181,15 @@ static bool write_to_file(const char *path, const char *message)
     return true;
 }
 
+/* A name with a newline would be a line of its own. */
+static void make_one_line(char *text)
+{
+    for (; *text != '\0'; text++) {
+        if ((unsigned char)*text < ' ' || *text == 0x7f)
+            *text = '?';
+    }
+}
+
 void log_line(const char *format, ...)
 {
     char message[LINE_MAX_BYTES / 2];
@@ -193,6 +202,7 @@ void log_line(const char *format, ...)
     va_start(arguments, format);
     (void)vsnprintf(message, sizeof message, format, arguments);
     va_end(arguments);
+    make_one_line(message);
     if (to.target == LOG_TO_SYSLOG ||
         (to.target == LOG_TO_FILE && !write_to_file(to.path, message)))
         write_to_syslog(message);

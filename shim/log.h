@@ -29,9 +29,9 @@ void log_as(uid_t user);
 void log_echo(bool on);
 
 /*
- * Write one line; printf(3)'s format, no newline. What can't go to the file goes to syslog. Failure
- * to write is not reported anywhere. Keeps errno. For several threads at once; not
- * async-signal-safe. Takes 24 KiB of stack and no heap.
+ * Write one line; printf(3)'s format. Control characters, a newline too, become question marks.
+ * What can't go to the file goes to syslog. Failure to write is not reported anywhere. Keeps errno.
+ * For several threads at once; not async-signal-safe. Takes 24 KiB of stack and no heap.
  */
 void log_line(const char *format, ...) __attribute__((format(printf, 1, 2)));
 

@@ -25,10 +25,9 @@ int tool_check(int count, char **arguments);
 int tool_status(int count, char **arguments);
 int tool_run(int count, char **arguments);
 
-/*
- * The directive file that the library would take: that in XFERMMAP_CONF, or the one it is built
- * for.
- */
+#define TOOL_DIRECTIVE_FILE SYSCONFDIR "/proftpd/preload.conf"
+
+/* The directive file that the library would take: that in XFERMMAP_CONF, or TOOL_DIRECTIVE_FILE. */
 const char *tool_directive_file(void);
 
 /* ---- what the status file says ---- */
@@ -57,6 +56,12 @@ void tool_print_prometheus(const struct tool_snapshot *snapshot, FILE *out);
 
 /* In Prometheus' format, that there is no server. */
 void tool_print_prometheus_down(FILE *out);
+
+/*
+ * Put a question mark in the place of all that is no printable character in UTF-8.
+ * @param size  of the buffer, bytes; the text ends within
+ */
+void tool_make_printable(char *text, size_t size);
 
 /* ---- sizes ---- */
 

@@ -89,6 +89,19 @@ static bool name_directives(const char *path)
     return set;
 }
 
+/* Whether LD_PRELOAD, a list, can have it. */
+static bool can_be_named(const char *path)
+{
+    if (strpbrk(path, " :") == NULL)
+        return true;
+    (void)fprintf(
+        stderr,
+        "xfermmap: %s: LD_PRELOAD takes no path with a space or a colon; make install, or "
+        "move it\n",
+        path);
+    return false;
+}
+
 int tool_run(int count, char **arguments)
 {
     struct options options = {.directives = NULL};
@@ -100,6 +113,8 @@ int tool_run(int count, char **arguments)
                       strerror(errno));
         return TOOL_TROUBLE;
     }
+    if (!can_be_named(library()))
+        return TOOL_TROUBLE;
     if (preload())
         (void)execvp(options.command[0], options.command);
     (void)fprintf(stderr, "xfermmap: %s: %s\n", options.command[0], strerror(errno));

@@ -10,8 +10,7 @@
 #include <wchar.h>
 #include <wctype.h>
 
-/* Replace what is no printable character, in UTF-8, by question marks, and end the text. */
-static void make_printable(char *text, size_t size)
+void tool_make_printable(char *text, size_t size)
 {
     locale_t utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
     locale_t former = uselocale(utf8 != (locale_t)0 ? utf8 : LC_GLOBAL_LOCALE);
@@ -61,7 +60,7 @@ static void read_files(int fd, struct tool_snapshot *snapshot)
         struct status_file *file = &snapshot->files[snapshot->count];
         if (pread(fd, file, size, (off_t)(STATUS_FILES_AT + i * size)) != (ssize_t)size)
             return;
-        make_printable(file->path, sizeof file->path);
+        tool_make_printable(file->path, sizeof file->path);
         snapshot->count += file->used != 0;
     }
 }
@@ -78,7 +77,7 @@ static const char *read_snapshot(int fd, struct tool_snapshot *snapshot)
         return problem;
     snapshot->header = status.header;
     snapshot->alive = status_is_alive(&status.header);
-    make_printable(snapshot->header.directives, sizeof snapshot->header.directives);
+    tool_make_printable(snapshot->header.directives, sizeof snapshot->header.directives);
     for (size_t i = 0; i < STATUS_COUNTER_COUNT; i++)
         snapshot->counters[i] = status.counters[i];
     read_files(fd, snapshot);

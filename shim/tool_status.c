@@ -2,6 +2,7 @@
 #include "tool.h"
 
 #include <argp.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -30,6 +31,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
 {
     struct options *options = state->input;
     char *end = NULL;
+    long seconds;
 
     switch (key) {
     case 'c':
@@ -45,9 +47,10 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         take_format(state, PROMETHEUS);
         return 0;
     case 'w':
-        options->every = argument != NULL ? (unsigned)strtoul(argument, &end, 10) : 1;
-        if (options->every < 1 || options->every > MAX_SECONDS || (end != NULL && *end != '\0'))
-            argp_error(state, "--watch takes seconds, from 1 on");
+        seconds = argument != NULL ? strtol(argument, &end, 10) : 1;
+        if (seconds < 1 || seconds > MAX_SECONDS || (end != NULL && *end != '\0'))
+            argp_error(state, "--watch takes seconds, from 1 to %d", MAX_SECONDS);
+        options->every = (unsigned)seconds;
         return 0;
     case ARGP_KEY_END:
         /* a stream of JSON objects can be read, but in that format each metric comes once */
@@ -85,7 +88,13 @@ static char *file_of_directives(const char *directives)
     char *path = NULL;
 
     if (!config_read(directives, &config)) {
-        path = strdup(STATUS_DEFAULT_PATH);
+        /* a server may be at work all the same, but not one that reads a file that was named here
+         */
+        if (strcmp(directives, TOOL_DIRECTIVE_FILE) == 0)
+            path = strdup(STATUS_DEFAULT_PATH);
+        else
+            (void)fprintf(stderr, "xfermmap: the directive file %s: %s\n", directives,
+                          strerror(errno));
     } else if (!config.valid) {
         (void)fprintf(stderr,
                       "xfermmap: %s has mistakes, see xfermmap check; name the status file itself, "

@@ -55,7 +55,16 @@ const char *tool_directive_file(void)
 {
     const char *path = secure_getenv("XFERMMAP_CONF");
 
-    return path != NULL ? path : SYSCONFDIR "/proftpd/preload.conf";
+    return path != NULL ? path : TOOL_DIRECTIVE_FILE;
+}
+
+/* @return status, or that the output could not be written, which is told */
+static int said_all(int status)
+{
+    if (fflush(stdout) == 0 && !ferror(stdout))
+        return status;
+    (void)fprintf(stderr, "xfermmap: the output can't be written: %s\n", strerror(errno));
+    return TOOL_TROUBLE;
 }
 
 int main(int count, char **arguments)
@@ -71,7 +80,7 @@ int main(int count, char **arguments)
         char name[32];
         (void)snprintf(name, sizeof name, "xfermmap %s", commands[i].name);
         arguments[at] = name;
-        return commands[i].run(count - at, arguments + at);
+        return said_all(commands[i].run(count - at, arguments + at));
     }
     (void)fprintf(stderr, "xfermmap: there is no command '%s'; see xfermmap --help\n",
                   arguments[at]);

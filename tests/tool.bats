@@ -207,6 +207,8 @@ has_counted() {
     directives
     run -1 --separate-stderr "$tool" status -c "$server/preload.conf"
     [[ ! $output && $stderr == *"$server/status"* ]]
+    run -1 --separate-stderr "$tool" status -c "$server/absent.conf"
+    [[ ! $output && $stderr == "xfermmap: the directive file $server/absent.conf: No such file or directory" ]]
 }
 
 @test "status shows what was served, and as JSON as its schema says" {
@@ -399,6 +401,27 @@ PYTHON
     counted_truly by-kernel
 }
 
+@test "what can't be written is told" {
+    directives 'TransferMMapEngine on'
+    run -1 --separate-stderr bash -c '"$0" check -c "$1" >/dev/full' "$tool" "$server/preload.conf"
+    [[ $stderr == *"the output can't be written: No space left on device" ]]
+    run -1 --separate-stderr bash -c '"$0" check -c "$1" >&-' "$tool" "$server/preload.conf"
+    [[ $stderr == *"the output can't be written: Bad file descriptor" ]]
+}
+
+@test "a name with control characters is one line, and nothing to the terminal" {
+    mkdir "$files/"$'x\n\e[31mforged'
+    directives 'TransferMMapEngine on' "TransferMMapFile $files/x*"
+    checked
+    [[ $status -eq 1 && $stderr == "xfermmap: TransferMMapFile $files/x??[31mforged: is no regular file" ]]
+    server_start preloaded
+    logged_once 'x..\[31mforged: is no regular file'
+}
+
+logged_once() {
+    [[ $(logged "$1") -eq 1 ]]
+}
+
 # ---- run ----
 
 @test "run preloads the library" {
@@ -411,6 +434,13 @@ PYTHON
     directives 'TransferMMapEngine on' 'TransferMMapMinSize 1'
     env XFERMMAP_PROCESS=cat "$tool" run -c "$server/preload.conf" -- cat "$files/big" | cmp "$files/big" -
     [[ $(counter BYTES) -eq 9000001 ]]
+}
+
+@test "run refuses where LD_PRELOAD can't name the library" {
+    mkdir "$server/a b"
+    cp "$tool" "$library" "$server/a b"
+    run -1 --separate-stderr "$server/a b/xfermmap" run -- echo ran
+    [[ ! $output && $stderr == *"a b/libxfermmap.so: LD_PRELOAD takes no path with a space"* ]]
 }
 
 @test "run ends as the command does" {
