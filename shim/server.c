@@ -106,7 +106,8 @@ static void share_status(void)
     /* who isn't root and has not asked for one can have none in /run, and needs no telling */
     if (!status_share(path) && (started_as == 0 || strcmp(path, STATUS_DEFAULT_PATH) != 0))
         log_line("TransferMMapStatusFile %s: %s", path,
-                 errno == EBUSY ? "another server at work counts there; give each its own"
+                 errno == EBUSY ? "another server at work counts there; give each its own, or "
+                                  "restart this one when that has ended"
                  : errno == EPERM
                      ? "it has to be in a directory of root's that not everyone may write to"
                  : errno == EEXIST ? "there is something else than a status file; remove it"
