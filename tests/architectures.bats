@@ -67,9 +67,9 @@ rooms_pass() {
         program=build/unit/plain/$(basename "$source" .c)
         [[ $program =~ /test_(resident|stream|threads)$ ]] || programs+=("$program")
     done
-    compile build/unit/plain/test_resident
+    # All of it before the first runs, which nobody would stop if then something didn't compile.
+    compile build/unit/plain/test_{resident,stream} "${programs[@]}"
     run_in_turn build/unit/plain/test_resident 3>&- &
-    compile build/unit/plain/test_stream "${programs[@]}"
     run_in_turn build/unit/plain/test_stream 3>&- &
     run_in_turn "${programs[@]}"
     wait
@@ -85,7 +85,7 @@ run_in_turn() {
     for program; do
         program=$tree/$program
         status=0
-        UNDER_QEMU_USER=1 CMOCKA_MESSAGE_OUTPUT=TAP timeout 120 "${emulator[@]}" -L "/usr/$gnu" \
+        UNDER_QEMU_USER=1 CMOCKA_MESSAGE_OUTPUT=TAP timeout 600 "${emulator[@]}" -L "/usr/$gnu" \
             -E LD_LIBRARY_PATH="$foreign/lib/$gnu" "$program" >"$program.tap" 2>"$program.errors" || status=$?
         echo "exit status $status" >>"$program.tap"
     done

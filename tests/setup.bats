@@ -41,23 +41,50 @@ traces_of_a_server() {
 @test "setting up again says nothing, and asks neither apt nor for root" {
     stand_in apt-get <<<'echo "apt-get $*"; exit 1'
     stand_in sudo <<<'echo "sudo $*"; exit 1'
+    has_unpacked server witnesses
+    mkdir -p "$copy"/build/foreign/{arm64,armhf}/usr # not every machine can have them
 
-    PATH=$copy/bin:$PATH run -0 "$BATS_TEST_DIRNAME/setup" check
+    PATH=$copy/bin:$PATH run -0 "$copy/tests/setup" check
 
     [ "$output" = '' ]
 }
 
-@test "where apt has no library for another architecture, it says so once" {
-    mkdir "$copy/build"
-    ln -s "$(realpath "$BATS_TEST_DIRNAME/../build")"/{server,witnesses} "$copy/build"
+# Of these it has what the project has.
+has_unpacked() {
+    mkdir -p "$copy/build"
+    (cd "$BATS_TEST_DIRNAME/../build" && realpath "$@" | xargs -I{} ln -s {} "$copy/build")
+}
+
+# Apt that gives any package, empty, and a dpkg-deb that unpacks it. But where a call is like $at, either of them
+# interrupts the process $victim.
+stand_in_packages() {
+    local program
+    for program in apt-get dpkg-deb; do
+        stand_in $program <<'SCRIPT'
+            # shellcheck disable=SC2053 # a pattern
+            [[ ! ${at:-} || "$*" != $at ]] || { kill "$(<"$victim")"; exit 1; }
+            case $* in
+                *' download '*) printf '%s.deb\n' "$@" | sed '1,/^download/d' | xargs -r touch ;;
+                -x*) mkdir -p "$3/usr" ;;
+            esac
+SCRIPT
+    done
+}
+
+@test "where apt has no library for another architecture, it says so, and asks again" {
+    has_unpacked server witnesses
     stand_in apt-get <<<'exit 100'
 
     PATH=$copy/bin:$PATH run -0 "$copy/tests/setup" check
     [ "${#lines[@]}" -eq 2 ]
-    [[ ${lines[0]} == *' arm64: its unit tests are left out'* && ${lines[1]} == *' armhf: '* ]]
+    [[ ${lines[0]} == *' arm64: its unit tests are left out' && ${lines[1]} == *' armhf: '* ]]
+    [ "$(ls -A "$copy/build")" = $'server\nwitnesses' ]
 
+    mkdir -p "$copy/build/foreign/arm64" # as earlier versions left it
+    stand_in_packages
     PATH=$copy/bin:$PATH run -0 "$copy/tests/setup" check
     [ "$output" = '' ]
+    [[ -d $copy/build/foreign/arm64/usr && -d $copy/build/foreign/armhf/usr ]]
 }
 
 @test "without root and sudo it says what to run" {
@@ -105,4 +132,25 @@ CONTROL
     PATH=$copy/bin:$PATH run -2 "$copy/tests/setup" demo
 
     [ "$(ls -A "$copy/build")" = '' ]
+}
+
+@test "what was interrupted leaves nothing" {
+    stand_in_packages
+    interrupted_at '*download proftpd-core *' ''
+    has_unpacked server
+    interrupted_at '*download pure-ftpd' server
+    interrupted_at '-x */pure-ftpd.deb *' server
+    has_unpacked witnesses
+    interrupted_at '*update' $'server\nwitnesses'
+    interrupted_at '*download libcmocka-dev' $'server\nwitnesses'
+    interrupted_at '-x */libcmocka-dev.deb *' $'server\nwitnesses'
+}
+
+# interrupted_at CALL LEFT: at a call like CALL; then LEFT is all that is in build.
+interrupted_at() {
+    # shellcheck disable=SC2016 # for the shell that becomes tests/setup
+    PATH=$copy/bin:$PATH at=$1 victim=$copy/victim run -143 \
+        bash -c 'echo $$ >"$victim"; exec "$0" check' "$copy/tests/setup"
+    echo "$1: $(ls -A "$copy/build")"
+    [ "$(ls -A "$copy/build")" = "$2" ]
 }

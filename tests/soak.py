@@ -5,9 +5,10 @@
 SERVER is the directory of a running server, see server.bash. Each byte of a file is known from the
 file's generation and its place: a file is replaced by another generation, or is truncated or
 grows. So of every download that came to its end one can say whether there was such a file while it
-ran. Prints what was done; fails if any download was wrong.
+ran. Prints what was done; fails if any download was wrong, or any session failed.
 """
 
+import concurrent.futures
 import ftplib
 import os
 import random
@@ -242,14 +243,12 @@ class Soak:
             time.sleep(random.uniform(0.01, 0.15))
 
     def run(self):
-        threads = [threading.Thread(target=self.client) for _ in range(CLIENTS)]
-        threads.append(threading.Thread(target=self.change))
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join()
+        with concurrent.futures.ThreadPoolExecutor(CLIENTS + 1) as threads:
+            running = [threads.submit(work) for work in [self.client] * CLIENTS + [self.change]]
         print(", ".join(f"{amount:,} {what}" for what, amount in self.counts.items()))
-        return self.counts["wrong"] == 0
+        for each in running:
+            each.result()  # raises what ended it
+        return self.counts["wrong"] == self.counts["failed"] == 0
 
 
 pool = random.randbytes(POOL)

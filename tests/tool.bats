@@ -331,7 +331,8 @@ PYTHON
     run -1 --separate-stderr timeout 10 "$tool" status -f "$server/pipe"
 }
 
-# Downloads by eight clients at once, $1 each: whole and resumed; of listed files, of mapped ones, of small ones.
+# Downloads by eight clients at once, $1 each: whole and resumed; of listed files, of mapped ones, of small ones. Before
+# that, a session that downloads nothing, to see what each session opens besides.
 download_at_random() {
     head -c 70001 /dev/urandom >"$files/listed"
     head -c 100 /dev/urandom >"$files/tiny"
@@ -339,14 +340,14 @@ download_at_random() {
     directives 'TransferMMapEngine on' 'TransferMMapMinSize 1 MB' "TransferMMapFile $files/listed $files/small"
     server_start preloaded
     cat >"$server/clients" <<'PYTHON'
-import collections, ftplib, random, sys, threading
-address, port, account, files, turns = sys.argv[1:]
+import collections, concurrent.futures, ftplib, random, sys
+address, port, account, files, clients, turns = sys.argv[1:]
 names = ["big"] + 5 * ["listed", "small", "tiny"] + ["empty"]
 content = {name: open(f"{files}/{name}", "rb").read() for name in set(names)}
-downloads, received, lock = collections.Counter(), collections.Counter(), threading.Lock()
 
 def client(number):
     choice = random.Random(number)
+    downloads, received = collections.Counter(), collections.Counter()
     with ftplib.FTP() as ftp:
         ftp.connect(address, int(port), timeout=60)
         ftp.login(account, account)
@@ -354,51 +355,69 @@ def client(number):
             name, parts = choice.choice(names), []
             start = choice.randrange(len(content[name]) // 2 + 1) if choice.random() < 0.3 else None
             ftp.retrbinary("RETR " + name, parts.append, rest=start)
-            assert b"".join(parts) == content[name][start:], name
-            with lock:
-                downloads[name] += 1
-                received[name] += sum(map(len, parts))
+            assert b"".join(parts) == content[name][start:], f"{name} from {start} on is not what the server has"
+            downloads[name] += 1
+            received[name] += sum(map(len, parts))
+        ftp.voidcmd("QUIT")
+    return downloads, received
 
-clients = [threading.Thread(target=client, args=[number]) for number in range(8)]
-[thread.start() for thread in clients]
-[thread.join() for thread in clients]
+with concurrent.futures.ThreadPoolExecutor(int(clients)) as threads:
+    running = [threads.submit(client, number) for number in range(int(clients))]
+results = [each.result() for each in running]  # raises what a client has raised
 for name in sorted(content):
-    print(name, downloads[name], received[name])
+    print(name, *(sum(counts[name] for counts in kind) for kind in zip(*results)))
 PYTHON
+    status_of_server --json >"$server/start"
+    run_clients 1 0
     status_of_server --json >"$server/before"
-    "$python" "$server/clients" "$(<"$server/address")" "$(<"$server/ftp_port")" "$account" "$files" "$1" >"$server/got"
+    run_clients 8 "$1" >"$server/got"
     status_of_server --json >"$server/after"
 }
 
-# counted_truly [by-kernel]: who has served the listed files
+run_clients() {
+    "$python" "$server/clients" "$(<"$server/address")" "$(<"$server/ftp_port")" "$account" "$files" "$@"
+}
+
+# counted_truly DOWNLOADS MEMORY-OR-KERNEL: so many there were, and the listed files were served from there.
 counted_truly() {
-    "$python" - "$server" "${1:-}" <<'PYTHON'
+    "$python" - "$server" "$@" <<'PYTHON'
 import json, sys
-by_kernel = sys.argv[2] != ""
-before, after = (json.load(open(f"{sys.argv[1]}/{name}")) for name in ("before", "after"))
-got = {name: (int(count), int(size)) for name, count, size in map(str.split, open(f"{sys.argv[1]}/got"))}
-totals = {name: after["totals"][name] - before["totals"][name] for name in after["totals"]}
-print(got, totals, after["files"])
-assert totals["listed"] == got["listed"][0] + got["small"][0] and totals["mapped"] == got["big"][0]
-assert totals["small"] >= got["tiny"][0] # the sessions have files of their own to read, too
-assert totals["bytes"] + totals["bytes_kernel"] == sum(got[name][1] for name in ("listed", "small", "big"))
-assert len(after["files"]) == 2
-for file in after["files"]:
-    count, size = got[file["path"].split("/")[-1]]
-    assert (file["downloads"], file["bytes"] + file["bytes_kernel"]) == (count, size)
-    assert file["bytes" if by_kernel else "bytes_kernel"] == 0
+directory, planned, source = sys.argv[1:]
+start, before, after = (json.load(open(f"{directory}/{name}")) for name in ("start", "before", "after"))
+got = {name: (int(count), int(size)) for name, count, size in map(str.split, open(f"{directory}/got"))}
+idle, totals = ({name: late["totals"][name] - early["totals"][name] for name in late["totals"]}
+                for early, late in ((start, before), (before, after)))
+print(got, idle, totals, after["files"])
+
+assert sum(count for count, _ in got.values()) == int(planned)
+assert sorted(got) == ["big", "empty", "listed", "small", "tiny"] and all(count > 0 for count, _ in got.values())
+
+# Memory or kernel: of the mapped file that is as its pages are in memory or not, so that only the sum is sure.
+memory, kernel = totals.pop("bytes"), totals.pop("bytes_kernel")
+assert memory + kernel == sum(got[name][1] for name in ("listed", "small", "big"))
+assert source == "memory" or memory == 0
+
+# An empty file counts nowhere. Each of the eight sessions opens the files that the idle one did, such as that of users.
+assert {name for name in idle if idle[name]} <= {"small"}
+assert totals == dict.fromkeys(totals, 0) | {
+    "listed": got["listed"][0] + got["small"][0], "mapped": got["big"][0],
+    "small": got["tiny"][0] + 8 * idle["small"]}
+
+slots = {file["path"]: (file["downloads"], file["bytes"], file["bytes_kernel"]) for file in after["files"]}
+assert slots == {f"{directory}/files/{name}": (count, size, 0) if source == "memory" else (count, 0, size)
+                 for name, (count, size) in got.items() if name in ("listed", "small")}
 PYTHON
 }
 
 @test "status counts what the clients got" {
-    download_at_random 125 # a thousand
-    counted_truly
+    download_at_random 125
+    counted_truly 1000 memory
 }
 
 @test "status counts what the server sends by sendfile" {
     sed -i 's/UseSendfile off/UseSendfile on/' "$server/proftpd.conf"
     download_at_random 25
-    counted_truly by-kernel
+    counted_truly 200 kernel
 }
 
 @test "what can't be written is told" {
