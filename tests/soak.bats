@@ -62,7 +62,7 @@ soak() {
     [[ ${after[0]} -eq ${before[0]} && ${after[1]} -eq ${before[1]} ]]
     # ProFTPD by itself grows by 5 KiB with each restart
     local hangups
-    hangups=$(grep -oE '[0-9]+ hangups' "$server/soak.log" | grep -oE '[0-9]+')
+    hangups=$(grep -oE '[0-9,]+ hangups' "$server/soak.log" | tr -cd 0-9)
     [[ ${after[2]} -lt $((before[2] + 512 + 6 * hangups)) ]]
     [[ $(counter BYTES) -gt $((10 << 20)) ]]
     run ! grep -E ' 0 downloads| 0 aborts| 0 hangups' "$server/soak.log"
