@@ -422,10 +422,17 @@ PYTHON
 
 @test "what can't be written is told" {
     directives 'TransferMMapEngine on'
-    run -1 --separate-stderr bash -c '"$0" check -c "$1" >/dev/full' "$tool" "$server/preload.conf"
+    run -1 --separate-stderr check_into /dev/full
     [[ $stderr == *"the output can't be written: No space left on device" ]]
-    run -1 --separate-stderr bash -c '"$0" check -c "$1" >&-' "$tool" "$server/preload.conf"
+    run -1 --separate-stderr check_into '&-'
     [[ $stderr == *"the output can't be written: Bad file descriptor" ]]
+}
+
+check_into() {
+    case $1 in
+        '&-') "$tool" check -c "$server/preload.conf" >&- ;;
+        *) "$tool" check -c "$server/preload.conf" >"$1" ;;
+    esac
 }
 
 @test "a name with control characters is one line, and nothing to the terminal" {
