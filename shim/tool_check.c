@@ -212,8 +212,9 @@ static bool check_place(const char *directive, const char *path)
 static bool check_valid(const struct config *config)
 {
     struct sum sum = {.most = allowance_listed(&config->max_memory)};
-    bool fine = check_place("TransferMMapLog", config->log_path);
+    bool fine = config->notes.count == 0;
 
+    fine = check_place("TransferMMapLog", config->log_path) && fine;
     fine = check_place("TransferMMapStatusFile", config->status_path) && fine;
     print_directives(config);
     for (size_t i = 0; i < config->files.count; i++)

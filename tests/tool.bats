@@ -134,6 +134,9 @@ checked() {
 }
 
 @test "check says which file an Include means" {
+    directives "Include $server/absent.conf"
+    checked
+    [[ $status -eq 1 && $stderr == "$server/preload.conf:3: Include: $server/absent.conf: No such file or directory" ]]
     directives 'Include some.conf' "Include $server/absent.conf" "Include $server/preload.conf" Include
     checked
     echo "$stderr"
