@@ -85,7 +85,7 @@ run_in_turn() {
     for program; do
         program=$tree/$program
         status=0
-        UNDER_QEMU_USER=1 CMOCKA_MESSAGE_OUTPUT=TAP timeout 600 "${emulator[@]}" -L "/usr/$gnu" \
+        UNDER_QEMU_USER=1 CMOCKA_MESSAGE_OUTPUT=TAP timeout --foreground 600 "${emulator[@]}" -L "/usr/$gnu" \
             -E LD_LIBRARY_PATH="$foreign/lib/$gnu" "$program" >"$program.tap" 2>"$program.errors" || status=$?
         echo "exit status $status" >>"$program.tap"
     done
