@@ -9,7 +9,7 @@
 # make valgrind the unit tests under valgrind; takes minutes
 # make install  as root; PREFIX is /usr/local, SYSCONFDIR /etc; with DESTDIR too; make uninstall
 # make deb      a Debian package, in build/deb
-# make matrix   all tests in other releases of Debian and Ubuntu, in chroots; takes a quarter of an hour for each
+# make matrix   all tests in other releases of Debian and Ubuntu, in chroots; takes ten minutes for each
 # make machines the unit tests with other kernels and processors, and the package on a Debian that systemd runs, in
 #               machines that qemu plays; takes minutes for each
 # make lint     clang-tidy, cppcheck, shellcheck; make format applies clang-format
