@@ -107,8 +107,9 @@ def main():
             points.append(f'"{label}" {share:.3f} {least:.3f} {most:.3f}')
     data = RESULTS.with_name("plot.dat")
     data.write_text("\n".join(points) + "\n", encoding="utf-8")
-    subprocess.run(["gnuplot"], check=True, text=True, input=GNUPLOT.format(
-        output=PLOT, data=data, count=len(points), height=120 + 28 * len(points)))
+    # beside the data, for the plot names it by the path that it is given
+    subprocess.run(["gnuplot"], check=True, text=True, cwd=data.parent, input=GNUPLOT.format(
+        output=PLOT, data=data.name, count=len(points), height=120 + 28 * len(points)))
     page = PAGE.read_text(encoding="utf-8")
     head, rest = page.split(BEGIN)
     PAGE.write_text(head + BEGIN + "\n![ratios](benchmarks.svg)\n\n" + machine() + "\n\n" + "\n".join(table) + "\n\n" + END + rest.split(END)[1], encoding="utf-8")
