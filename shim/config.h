@@ -30,6 +30,9 @@ struct config_binding {
     bool engine;
 };
 
+/* The directive file, unless XFERMMAP_CONF names another. */
+#define CONFIG_DEFAULT_PATH SYSCONFDIR "/proftpd/preload.conf"
+
 struct config {
     bool valid;  /* false: has errors, must not be put in force */
     bool engine; /* TransferMMapEngine where no binding says otherwise: ask config_engine() */

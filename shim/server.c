@@ -280,7 +280,7 @@ __attribute__((constructor)) static void start(int count, char **arguments)
         return;
     const char *path = secure_getenv("XFERMMAP_CONF");
     (void)snprintf(config_path, sizeof config_path, "%s",
-                   path != NULL ? path : SYSCONFDIR "/proftpd/preload.conf");
+                   path != NULL ? path : CONFIG_DEFAULT_PATH);
     started_as = geteuid();
     log_as(started_as);
     if (started_by_inetd())

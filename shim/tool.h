@@ -25,9 +25,7 @@ int tool_check(int count, char **arguments);
 int tool_status(int count, char **arguments);
 int tool_run(int count, char **arguments);
 
-#define TOOL_DIRECTIVE_FILE SYSCONFDIR "/proftpd/preload.conf"
-
-/* The directive file that the library would take: that in XFERMMAP_CONF, or TOOL_DIRECTIVE_FILE. */
+/* The directive file that the library would take: that in XFERMMAP_CONF, or CONFIG_DEFAULT_PATH. */
 const char *tool_directive_file(void);
 
 /* ---- what the status file says ---- */

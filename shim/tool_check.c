@@ -8,7 +8,6 @@
 #include <argp.h>
 #include <errno.h>
 #include <glob.h>
-#include <limits.h>
 #include <search.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -49,8 +48,8 @@ struct sum {
     void *seen;            /* tsearch(3): a file may have several names */
 };
 
-/* To standard error, as it was put together from what a file has, or is named. */
-__attribute__((format(printf, 1, 2))) static void complain(const char *format, ...)
+/* A line that has in it what somebody has named a file, or written into one. */
+__attribute__((format(printf, 2, 3))) static void say(FILE *out, const char *format, ...)
 {
     char *text = NULL;
     va_list arguments;
@@ -61,7 +60,7 @@ __attribute__((format(printf, 1, 2))) static void complain(const char *format, .
     va_end(arguments);
     if (text != NULL)
         tool_make_printable(text, strlen(text) + 1);
-    (void)fprintf(stderr, "%s\n", text != NULL ? text : "out of memory");
+    (void)fprintf(out, "%s\n", text != NULL ? text : "out of memory");
     free(text);
 }
 
@@ -111,15 +110,6 @@ static bool seen_before(const struct stat64 *status, struct sum *sum)
     return seen;
 }
 
-static void print_path(const char *path)
-{
-    char shown[PATH_MAX];
-
-    (void)snprintf(shown, sizeof shown, "%s", path);
-    tool_make_printable(shown, sizeof shown);
-    (void)puts(shown);
-}
-
 static void check_file(const char *path, struct sum *sum)
 {
     struct stat64 status = {.st_size = 0};
@@ -127,25 +117,25 @@ static void check_file(const char *path, struct sum *sum)
     const char *problem = problem_of(path, &status);
 
     if (problem != NULL) {
-        complain("xfermmap: TransferMMapFile %s: %s", path, problem);
+        say(stderr, "xfermmap: TransferMMapFile %s: %s", path, problem);
         sum->missing++;
         return;
     }
     if (seen_before(&status, sum))
         return;
     if (!allowance_take(sum->most, &sum->taken, status.st_size)) {
-        complain("xfermmap: TransferMMapFile %s: no room for it in TransferMMapMaxMemory; it would "
-                 "be mapped, but not kept in memory",
-                 path);
+        say(stderr,
+            "xfermmap: TransferMMapFile %s: no room for it in TransferMMapMaxMemory; it would "
+            "be mapped, but not kept in memory",
+            path);
         sum->crowded++;
     }
     if (sum->files++ == 0)
         (void)printf("%10s %10s  %-8s  %s\n", "size", "resident", "readable", "listed file");
     sum->bytes += (uint64_t)status.st_size;
-    (void)printf("%10s %10s  %-8s  ", tool_size((uint64_t)status.st_size).text,
-                 tool_resident(path, &resident) ? tool_size(resident).text : "?",
-                 is_public(path, status.st_mode) ? "by all" : "by some");
-    print_path(path);
+    say(stdout, "%10s %10s  %-8s  %s", tool_size((uint64_t)status.st_size).text,
+        tool_resident(path, &resident) ? tool_size(resident).text : "?",
+        is_public(path, status.st_mode) ? "by all" : "by some", path);
 }
 
 static void check_pattern(const char *pattern, struct sum *sum)
@@ -153,7 +143,7 @@ static void check_pattern(const char *pattern, struct sum *sum)
     glob_t found;
 
     if (glob(pattern, GLOB_NOCHECK, NULL, &found) != 0) {
-        complain("xfermmap: TransferMMapFile %s: the wildcard can't be expanded", pattern);
+        say(stderr, "xfermmap: TransferMMapFile %s: the wildcard can't be expanded", pattern);
         sum->missing++;
         return;
     }
@@ -227,9 +217,9 @@ static bool check_valid(const struct config *config)
 static bool print_remarks(const struct config *config)
 {
     for (size_t i = 0; i < config->errors.count; i++)
-        complain("%s", config->errors.items[i]);
+        say(stderr, "%s", config->errors.items[i]);
     for (size_t i = 0; i < config->notes.count; i++)
-        complain("%s", config->notes.items[i]);
+        say(stderr, "%s", config->notes.items[i]);
     return config->valid;
 }
 

@@ -66,13 +66,13 @@ static const char *library(void)
 }
 
 /* Before what is preloaded anyway. @return false: errno */
-static bool preload(void)
+static bool preload(const char *path)
 {
     const char *others = getenv("LD_PRELOAD");
     char *list = NULL;
 
-    if (asprintf(&list, "%s%s%s", library(), others != NULL ? ":" : "",
-                 others != NULL ? others : "") == -1)
+    if (asprintf(&list, "%s%s%s", path, others != NULL ? ":" : "", others != NULL ? others : "") ==
+        -1)
         return false;
     bool set = setenv("LD_PRELOAD", list, 1) == 0;
     free(list);
@@ -113,9 +113,10 @@ int tool_run(int count, char **arguments)
                       strerror(errno));
         return TOOL_TROUBLE;
     }
-    if (!can_be_named(library()))
+    const char *path = library();
+    if (!can_be_named(path))
         return TOOL_TROUBLE;
-    if (preload())
+    if (preload(path))
         (void)execvp(options.command[0], options.command);
     (void)fprintf(stderr, "xfermmap: %s: %s\n", options.command[0], strerror(errno));
     return errno == ENOENT ? NOT_FOUND : NOT_EXECUTABLE;

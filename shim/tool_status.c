@@ -90,7 +90,7 @@ static char *file_of_directives(const char *directives)
     if (!config_read(directives, &config)) {
         /* a server may be at work all the same, but not one that reads a file that was named here
          */
-        if (strcmp(directives, TOOL_DIRECTIVE_FILE) == 0)
+        if (strcmp(directives, CONFIG_DEFAULT_PATH) == 0)
             path = strdup(STATUS_DEFAULT_PATH);
         else
             (void)fprintf(stderr, "xfermmap: the directive file %s: %s\n", directives,

@@ -1,6 +1,7 @@
 /*
  * The command-line tool: looks at what the library does, or will do.
  */
+#include "config.h"
 #include "tool.h"
 
 #include <argp.h>
@@ -55,7 +56,7 @@ const char *tool_directive_file(void)
 {
     const char *path = secure_getenv("XFERMMAP_CONF");
 
-    return path != NULL ? path : TOOL_DIRECTIVE_FILE;
+    return path != NULL ? path : CONFIG_DEFAULT_PATH;
 }
 
 /* @return status, or that the output could not be written, which is told */

@@ -86,6 +86,15 @@ needs_fuse() {
     [[ -r /dev/fuse && -w /dev/fuse ]] || skip '/dev/fuse is missing, or not for this user'
 }
 
+# The server takes its time to close what it had of a session that has ended, and a former keeper to go.
+# is_steady COMMAND...: it says the same once more.
+is_steady() {
+    local now
+    now=$("$@")
+    sleep 1
+    [[ $("$@") == "$now" ]]
+}
+
 # Have the directive file read again, and wait until the master has said what came of it, and has the files in memory.
 reload() {
     local verdicts

@@ -465,12 +465,8 @@ holdings() {
     keepers | wc -l
 }
 
-# The server takes its time to close what it had of a session that has ended, and a former keeper to go.
 are_settled() {
-    has_keepers 1 || return 1
-    holdings >"$server/now"
-    sleep 1
-    holdings | cmp -s "$server/now" -
+    has_keepers 1 && is_steady holdings
 }
 
 anonymous_bytes() {

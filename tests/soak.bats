@@ -28,21 +28,13 @@ is_alone() {
     ! pgrep -P "$(<"$server/pid")" >/dev/null
 }
 
-# The server takes its time to close what it had of a session that has ended.
-is_at_rest() {
-    local now
-    now=$(belongings)
-    sleep 1
-    [[ $(belongings) == "$now" ]]
-}
-
 # Download for $1 seconds, then let it come to rest. @return as of soak.py
 soak() {
     local status=0
     timeout -k 5 $(($1 + 150)) python3 "$BATS_TEST_DIRNAME/soak.py" "$server" "$1" || status=1
     server_await is_alone
     reload
-    server_await is_at_rest
+    server_await is_steady belongings
     return $status
 }
 

@@ -444,11 +444,7 @@ check_into() {
     checked
     [[ $status -eq 1 && $stderr == "xfermmap: TransferMMapFile $files/x??[31mforged: is no regular file" ]]
     server_start preloaded
-    logged_once 'x..\[31mforged: is no regular file'
-}
-
-logged_once() {
-    [[ $(logged "$1") -eq 1 ]]
+    [[ $(logged 'x..\[31mforged: is no regular file') -eq 1 ]]
 }
 
 # ---- run ----
