@@ -41,9 +41,9 @@ objects = $(sources:shim/%.c=build/%.o)
 tool_objects = $(filter build/xfermmap.o build/tool_%,$(objects))
 library_objects = $(filter-out $(tool_objects),$(objects))
 # what the tool uses of the library: not what stands before libc, nor what starts by itself
-rooms = $(filter-out build/interpose.o build/server.o,$(library_objects))
+rooms = $(filter-out build/interpose.o build/server.o build/keeper.o,$(library_objects))
 c_files = $(wildcard shim/*.[ch] bench/*.c tests/*.c tests/unit/*.[ch] tests/differential/*.[ch] tests/fuzz/*.c)
-scripts = tests/setup tests/run bench/demo bench/login bench/pressure bench/start .ci/run \
+scripts = tests/setup tests/run tests/order bench/demo bench/login bench/pressure bench/start .ci/run \
     $(wildcard bench/*.bash tests/*.bash tests/*.bats)
 
 all: build/libxfermmap.so build/xfermmap
@@ -117,6 +117,7 @@ lint:
 	cppcheck --quiet --error-exitcode=1 --inline-suppr --std=c11 \
 	    --enable=warning,style,performance,portability --suppress=missingIncludeSystem shim
 	shellcheck -x $(scripts)
+	tests/order
 
 format:
 	@tests/setup lint

@@ -73,21 +73,18 @@ def measure(scenario, runs, record):
 
 def measure_reads(scenario, runs, record):
     """The microbenchmark: bench/perread.c."""
-    listed, other, conf = OUTPUT / "listed", OUTPUT / "other", OUTPUT / "perread.conf"
-    for file in (listed, other):
-        write_file(file, scenario.size)
-    conf.write_text(f"TransferMMapEngine on\nTransferMMapFile {listed}\nTransferMMapMinSize 1\n"
-                    "TransferMMapLog none\nTransferMMapStatusFile none\n")
+    file, conf = OUTPUT / "reads", OUTPUT / "perread.conf"
+    write_file(file, scenario.size)
+    conf.write_text("TransferMMapEngine on\nTransferMMapMinSize 1\nTransferMMapLog none\nTransferMMapStatusFile none\n")
     environment = os.environ | {"LD_PRELOAD": str(PROJECT / "build/libxfermmap.so"),
                                 "XFERMMAP_CONF": str(conf), "XFERMMAP_PROCESS": "perread"}
-    lines = subprocess.run([PROJECT / "build/perread", listed, other, str(runs + 1)], env=environment, check=True,
+    lines = subprocess.run([PROJECT / "build/perread", file, str(runs + 1)], env=environment, check=True,
                            stdout=subprocess.PIPE, text=True).stdout.splitlines()
     ways = len({line.split("\t")[0] for line in lines})
     for line in lines[ways:]:  # the first round warms up
         way, value = line.split("\t")
         record(scenario.name, way, "ns", float(value))
-    listed.unlink()
-    other.unlink()
+    file.unlink()
 
 
 def measure_listed(script):

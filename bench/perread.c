@@ -2,11 +2,10 @@
  * What one read costs, nanoseconds of CPU time, by who answers it. To be run with the library
  * preloaded:
  *
- *     LD_PRELOAD=libxfermmap.so XFERMMAP_PROCESS=perread perread LISTED OTHER ROUNDS
+ *     LD_PRELOAD=libxfermmap.so XFERMMAP_PROCESS=perread perread FILE ROUNDS
  *
- * Two files, of which the directive file lists the first, are read from end to end in pieces of
- * 16 KiB, by the ways below in turns; they should be larger than the processor's caches, and in the
- * page cache. Prints a line for each round and way.
+ * The file is read from end to end in pieces of 16 KiB, by the ways below in turns. It should be
+ * larger than the processor's caches, and in the page cache. Prints a line for each round and way.
  */
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -14,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -26,8 +24,8 @@ static ssize_t (*libc_read)(int, void *, size_t);
 static ssize_t (*libc_pread)(int, void *, size_t, off_t);
 
 static char buffer[PIECE] __attribute__((aligned(4096)));
-static const char *listed, *other;
-static const char *mapping; /* of the listed file, all of its pages present */
+static const char *file;
+static const char *mapping; /* of the file, all of its pages present */
 static off_t size;
 static int zero;
 
@@ -51,25 +49,25 @@ static void check(ssize_t count, size_t expected)
         fail("a read came short");
 }
 
-static int open_file(const char *path)
+static int open_file(void)
 {
-    int fd = open(path, O_RDONLY);
+    int fd = open(file, O_RDONLY);
 
     if (fd == -1)
-        fail(path);
+        fail(file);
     return fd;
 }
 
-/* Of the first pass over a file, or of the second: whoever touches a mapped page for the first time
- * pays for its entry in the page table, which is dear in some virtual machines. */
-static double pass(const char *path, ssize_t (*reads)(int, void *, size_t, off_t), int passes)
+/* The time of the last pass. The first touch of a mapped page makes its entry in the page table,
+ * which is expensive in some virtual machines: to leave that out takes a second pass. */
+static double pass(ssize_t (*reads)(int, void *, size_t, off_t), int passes)
 {
-    int fd = open_file(path);
+    int fd = open_file();
     double start = 0;
 
     for (int i = 0; i < passes; i++) {
         if (lseek(fd, 0, SEEK_SET) == -1)
-            fail(path);
+            fail(file);
         start = now();
         for (off_t at = 0; at < size; at += PIECE)
             check(reads(fd, buffer, PIECE, at), PIECE);
@@ -85,19 +83,14 @@ static ssize_t read_on(int fd, void *to, size_t length, off_t offset)
     return read(fd, to, length);
 }
 
-static double by_mapping(void)
-{
-    return pass(listed, read_on, 2);
-}
-
 static double by_windows(void)
 {
-    return pass(other, read_on, 1);
+    return pass(read_on, 1);
 }
 
 static double by_kernel(void)
 {
-    return pass(other, libc_pread, 1);
+    return pass(libc_pread, 1);
 }
 
 static ssize_t copy(int fd, void *to, size_t length, off_t offset)
@@ -110,7 +103,7 @@ static ssize_t copy(int fd, void *to, size_t length, off_t offset)
 
 static double by_copying(void)
 {
-    return pass(listed, copy, 2);
+    return pass(copy, 2);
 }
 
 static double unserved(void)
@@ -135,29 +128,9 @@ static const struct way {
     const char *name;
     double (*measure)(void);
 } ways[] = {
-    {"pread", by_kernel},   {"windows", by_windows}, {"served", by_mapping},
-    {"memcpy", by_copying}, {"unserved", unserved},  {"plain call", plain_call},
+    {"pread", by_kernel},   {"windows", by_windows},    {"memcpy", by_copying},
+    {"unserved", unserved}, {"plain call", plain_call},
 };
-
-/* Who listens is a server, whose listed files are mapped and read in by a thread; which is seen by
- * the lock on them. */
-static void await_list(void)
-{
-    int fd = socket(AF_INET, SOCK_STREAM, 0);
-    unsigned long locked = 0;
-    char line[256];
-
-    if (fd == -1 || listen(fd, 1) == -1)
-        fail("listen");
-    while (locked * 1024 < (unsigned long)size) {
-        (void)usleep(10000);
-        FILE *file = fopen("/proc/self/status", "r");
-        while (file != NULL && fgets(line, sizeof line, file) != NULL)
-            (void)sscanf(line, "VmLck: %lu", &locked);
-        if (file == NULL || fclose(file) != 0)
-            fail("/proc/self/status");
-    }
-}
 
 static void prepare(void)
 {
@@ -168,31 +141,29 @@ static void prepare(void)
         fail("libc.so.6");
     *(void **)&libc_read = dlsym(libc, "read");
     *(void **)&libc_pread = dlsym(libc, "pread");
-    int fd = open_file(listed);
+    int fd = open_file();
     if (fstat(fd, &status) == -1)
-        fail(listed);
+        fail(file);
     size = status.st_size / PIECE * PIECE;
     void *memory = mmap(NULL, (size_t)size, PROT_READ, MAP_SHARED | MAP_POPULATE, fd, 0);
     if (memory == MAP_FAILED)
-        fail(listed);
+        fail(file);
     mapping = memory;
     (void)close(fd);
     zero = open("/dev/zero", O_RDONLY);
     if (zero == -1)
         fail("/dev/zero");
-    await_list();
 }
 
 int main(int count, char **arguments)
 {
-    if (count != 4) {
-        (void)fprintf(stderr, "usage: perread LISTED OTHER ROUNDS\n");
+    if (count != 3) {
+        (void)fprintf(stderr, "usage: perread FILE ROUNDS\n");
         return 2;
     }
-    listed = arguments[1];
-    other = arguments[2];
+    file = arguments[1];
     prepare();
-    for (int round = 0; round < atoi(arguments[3]); round++) {
+    for (int round = 0; round < atoi(arguments[2]); round++) {
         for (size_t i = 0; i < sizeof ways / sizeof ways[0]; i++)
             printf("%s\t%.1f\n", ways[i].name, ways[i].measure());
     }

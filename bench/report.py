@@ -18,9 +18,8 @@ BEGIN, END = "<!-- figures, by bench/report.py -->\n", "<!-- end of figures -->\
 
 # scenario, figure, theirs, ours, text, at most
 OTHERS = [
-    ("reads", "ns", "pread", "served", "one 16 KiB read from a mapping whose pages are present, of pread", 0.70),
-    ("reads", "ns", "memcpy", "served", "one 16 KiB read from a mapping whose pages are present, of a bare memcpy", 1.10),
     ("reads", "ns", "pread", "windows", "one 16 KiB read from windows mapped for it, mapping included, of pread", None),
+    ("reads", "ns", "memcpy", "windows", "one 16 KiB read from windows mapped for it, of a bare memcpy", None),
     ("reads", "ns", "plain call", "unserved", "a read of a descriptor that is not served, of the plain call", 1.03),
     ("pressure", "wall", "without", "with", "a listed file of 32 MiB under memory pressure", 0.20),
     ("pressure", "wall", "without", "vmtouch", "the same file pinned by vmtouch", None),

@@ -1,30 +1,9 @@
 #include "config.h"
 
-#include "config_parser.h"
-#include "libc.h"
-#include "status.h"
-
-#include <ctype.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <glob.h>
-#include <stdarg.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
-/* From bench/: below this, mapping a file costs more than reading it. */
-#define DEFAULT_MIN_SIZE ((off64_t)4 << 20)
-
-#define DEFAULT_READ_AHEAD ((off64_t)8 << 20)
-#define DEFAULT_READ_SIZE  ((off64_t)128 << 10)
-
-enum { MAX_INCLUDES = 16, DEFAULT_MAX_PERCENT = 50 };
-
-void parser_add(struct config_list *list, char *item)
+void config_list_add(struct config_list *list, char *item)
 {
     char **items = reallocarray(list->items, list->count + 1, sizeof *items);
 
@@ -37,7 +16,7 @@ void parser_add(struct config_list *list, char *item)
     list->items = items;
 }
 
-static void list_free(struct config_list *list)
+void config_list_free(struct config_list *list)
 {
     for (size_t i = 0; i < list->count; i++)
         free(list->items[i]);
@@ -45,243 +24,77 @@ static void list_free(struct config_list *list)
     *list = (struct config_list){.count = 0};
 }
 
-/* ---- messages ---- */
-
-static void say(struct config_list *list, struct place at, const char *format, va_list arguments)
-{
-    char *what = NULL, *message = NULL;
-
-    if (vasprintf(&what, format, arguments) == -1)
-        what = NULL;
-    const char *text = what != NULL ? what : "out of memory";
-    bool whole = at.line == 0;
-    if (asprintf(&message, "%s:%u: %s%s", at.path, whole ? 1 : at.line, whole ? "the file " : "",
-                 text) == -1)
-        message = NULL;
-    free(what);
-    parser_add(list, message);
-}
-
-void parser_error_at(struct parser *parser, struct place at, const char *format, ...)
-{
-    va_list arguments;
-
-    parser->config->valid = false;
-    va_start(arguments, format);
-    say(&parser->config->errors, at, format, arguments);
-    va_end(arguments);
-}
-
-void parser_note_at(struct parser *parser, struct place at, const char *format, ...)
-{
-    va_list arguments;
-
-    va_start(arguments, format);
-    say(&parser->config->notes, at, format, arguments);
-    va_end(arguments);
-}
-
-struct host *parser_host(struct parser *parser)
-{
-    if (parser->context == VIRTUAL_HOST)
-        return &parser->hosts[parser->host_count - 1];
-    return parser->context == GLOBAL ? &parser->global : &parser->own;
-}
-
-/* ---- files ---- */
-
-static FILE *open_file(const char *path)
-{
-    /* O_NONBLOCK: a FIFO in the file's place would hold up the server's start */
-    int fd = libc_next(open64)(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
-    FILE *file = fd != -1 ? libc_next(fdopen)(fd, "r") : NULL;
-
-    if (file == NULL && fd != -1)
-        (void)libc_next(close)(fd);
-    return file;
-}
-
-/* Whoever may write to the directive file tells a server that runs as root which files to open. */
-static bool may_be_trusted(struct parser *parser, int fd)
-{
-    struct stat64 status;
-    size_t known = parser->config->errors.count;
-
-    if (fstat64(fd, &status) == -1)
-        parser_error(parser, "can't be read: %s", strerror(errno));
-    else if (!S_ISREG(status.st_mode))
-        parser_error(parser, "is no regular file; name a text file");
-    else if (status.st_uid != 0 && status.st_uid != geteuid())
-        parser_error(parser,
-                     "belongs to user %u; chown it to root, or to who runs the server, user %u",
-                     status.st_uid, geteuid());
-    else if (status.st_mode & (S_IWGRP | S_IWOTH))
-        parser_error(parser, "is writable by others than its owner; chmod go-w it");
-    parser->source->device = status.st_dev;
-    parser->source->inode = status.st_ino;
-    return parser->config->errors.count == known;
-}
-
-static void take_line(struct parser *parser, char *text);
-
-static void take_lines(struct parser *parser, FILE *file)
-{
-    struct place *at = &parser->source->at;
-    char *text;
-    unsigned lines;
-    bool binary = false;
-
-    for (at->line = 1; (text = syntax_line(file, &lines, &binary)) != NULL; at->line += lines) {
-        if (binary)
-            parser_error(parser, "a NUL byte: this is no text file");
-        else
-            take_line(parser, text);
-        free(text);
-        if (binary)
-            return;
-    }
-    if (ferror(file))
-        parser_error(parser, "the file can't be read from here on: %s", strerror(errno));
-}
-
-/* @param file  is closed; NULL: it couldn't be opened, for the reason in errno */
-static void take_file(struct parser *parser, const char *path, FILE *file)
-{
-    struct source *includer = parser->source;
-    struct source source = {.at = {path, 0}, .depth = parser->depth, .includer = includer};
-
-    parser->source = &source;
-    if (file == NULL)
-        parser_error(parser, "can't be opened: %s", strerror(errno));
-    else if (may_be_trusted(parser, fileno(file)))
-        take_lines(parser, file);
-    if (file != NULL)
-        (void)fclose(file);
-    section_end_file(parser);
-    parser->source = includer;
-}
-
-/* ---- Include ---- */
-
-static void include(struct parser *parser, const char *path)
-{
-    const struct source *source = parser->source;
-    struct stat64 status;
-    unsigned depth = 0;
-
-    if (stat64(path, &status) == -1) {
-        parser_note_at(parser, source->at, "Include: %s: %s", path, strerror(errno));
-        return;
-    }
-    if (S_ISDIR(status.st_mode)) /* in an included one, or what a wildcard means */
-        return;
-    for (; source != NULL; source = source->includer, depth++) {
-        if (source->device == status.st_dev && source->inode == status.st_ino) {
-            parser_error(parser, "Include: %s leads back to itself, take out one of the lines",
-                         path);
-            return;
-        }
-    }
-    if (depth > MAX_INCLUDES) {
-        parser_error(parser, "Include: %s is nested more than %d deep", path, MAX_INCLUDES);
-        return;
-    }
-    size_t known = parser->paths.count;
-    parser_add(&parser->paths, strdup(path));
-    if (parser->paths.count > known)
-        take_file(parser, parser->paths.items[known], open_file(path));
-}
-
-static void include_matches(struct parser *parser, const char *pattern, int flags)
-{
-    glob_t found = {.gl_pathc = 0};
-
-    if (libc_next(glob)(pattern, flags, NULL, &found) == 0) {
-        for (size_t i = 0; i < found.gl_pathc; i++)
-            include(parser, found.gl_pathv[i]);
-    }
-    libc_next(globfree)(&found);
-}
-
-/* A file, what a wildcard means, or all files of a directory: hidden ones too, as for the server.
- */
-static void take_include(struct parser *parser, const struct syntax_words *words)
-{
-    const char *path = words->count > 1 ? words->items[1] : "";
-    struct stat64 status;
-    char *all = NULL;
-
-    if (*path == '\0')
-        parser_error(parser, "Include takes an absolute path");
-    else if (*path != '/')
-        parser_error(parser, "Include: '%s' is no absolute path, write it from / on", path);
-    else if (stat64(path, &status) == 0 && S_ISDIR(status.st_mode)) {
-        if (asprintf(&all, "%s%s*", path, path[strlen(path) - 1] == '/' ? "" : "/") != -1)
-            include_matches(parser, all, GLOB_PERIOD);
-        free(all);
-    } else if (strpbrk(path, "*?[") != NULL)
-        include_matches(parser, path, 0);
-    else
-        include(parser, path);
-}
-
-static void take_line(struct parser *parser, char *text)
-{
-    struct syntax_words words;
-
-    while (isspace((unsigned char)*text))
-        text++;
-    if (*text == '<') {
-        section_take(parser, text + 1);
-        return;
-    }
-    if (parser->skipped)
-        return;
-    syntax_split(text, &words);
-    if (words.count == 0)
-        return;
-    if (strcasecmp(words.items[0], "Include") != 0)
-        directive_take(parser, &words);
-    else if (parser->context != FOREIGN)
-        take_include(parser, &words);
-}
-
-bool config_read(const char *path, struct config *config)
-{
-    struct host nothing_said = {
-        .at = {path, 1}, .port = UNSET, .engine = UNSET, .is_default = UNSET};
-    struct parser parser = {.config = config, .own = nothing_said, .global = nothing_said};
-
-    *config = (struct config){.valid = true,
-                              .min_size = DEFAULT_MIN_SIZE,
-                              .lock = true,
-                              .max_memory = {.percent = DEFAULT_MAX_PERCENT},
-                              .read_ahead = DEFAULT_READ_AHEAD,
-                              .read_size = DEFAULT_READ_SIZE,
-                              .log = LOG_TO_SYSLOG};
-    FILE *file = open_file(path);
-    if (file == NULL && (errno == ENOENT || errno == ENOTDIR))
-        return false;
-    config->status_path = strdup(STATUS_DEFAULT_PATH);
-    take_file(&parser, path, file);
-    hosts_settle(&parser);
-    for (size_t i = 0; i < parser.host_count; i++)
-        list_free(&parser.hosts[i].addresses);
-    free(parser.hosts);
-    list_free(&parser.own.addresses);
-    list_free(&parser.paths);
-    return true;
-}
-
 void config_free(struct config *config)
 {
-    list_free(&config->files);
-    list_free(&config->notes);
-    list_free(&config->errors);
-    free(config->log_path);
+    config_list_free(&config->files);
+    config_list_free(&config->notes);
+    config_list_free(&config->errors);
+    free(config->log);
     free(config->status_path);
     free(config->bindings);
-    config->log_path = config->status_path = NULL;
+    config->log = config->status_path = NULL;
     config->bindings = NULL;
     config->binding_count = 0;
+}
+
+uint64_t config_max_memory(const struct config *config, uint64_t machine)
+{
+    return config->max_memory.bytes > 0 ? (uint64_t)config->max_memory.bytes
+                                        : machine / 100 * config->max_memory.percent;
+}
+
+/* ---- the host of a connection ---- */
+
+/* An IPv4 address as IPv6 has it (::ffff:a.b.c.d): as a socket for both answers, too. */
+bool config_address(const struct sockaddr *from, struct in6_addr *address, in_port_t *port)
+{
+    if (from->sa_family == AF_INET6) {
+        const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)(const void *)from;
+        *address = six->sin6_addr;
+        *port = ntohs(six->sin6_port);
+        return true;
+    }
+    if (from->sa_family == AF_INET) {
+        const struct sockaddr_in *four = (const struct sockaddr_in *)(const void *)from;
+        *address = (struct in6_addr){.s6_addr = {[10] = 0xff, 0xff}};
+        memcpy(&address->s6_addr[12], &four->sin_addr, sizeof four->sin_addr);
+        *port = ntohs(four->sin_port);
+        return true;
+    }
+    return false;
+}
+
+/* In the order in which ProFTPD 1.3.8 looks for the host of a connection, as tried out with it. */
+bool config_engine(const struct config *config, const struct sockaddr *local)
+{
+    const struct config_binding *any = NULL, *last = NULL;
+    size_t on_port = 0;
+    struct in6_addr address;
+    in_port_t port;
+
+    if (!config_address(local, &address, &port))
+        return config->engine;
+    for (size_t i = 0; i < config->binding_count; i++) {
+        const struct config_binding *binding = &config->bindings[i];
+        if (binding->port != port)
+            continue;
+        if (IN6_ARE_ADDR_EQUAL(&binding->address, &address))
+            return binding->engine;
+        if (any == NULL && IN6_IS_ADDR_UNSPECIFIED(&binding->address))
+            any = binding;
+        last = binding;
+        on_port++;
+    }
+    if (any != NULL)
+        return any->engine;
+    return config->whole && on_port == 1 ? last->engine : config->engine;
+}
+
+bool config_engine_anywhere(const struct config *config)
+{
+    for (size_t i = 0; i < config->binding_count; i++) {
+        if (config->bindings[i].engine)
+            return true;
+    }
+    return config->engine;
 }

@@ -1,14 +1,13 @@
 /*
- * The directive file, in ProFTPD's syntax, as values.
+ * What the directive file says, as values. config_file.h reads one.
  */
 #ifndef CONFIG_H
 #define CONFIG_H
 
-#include "log.h"
-
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 
@@ -33,6 +32,9 @@ struct config_binding {
 /* The directive file, unless XFERMMAP_CONF names another. */
 #define CONFIG_DEFAULT_PATH SYSCONFDIR "/proftpd/preload.conf"
 
+/* The status file, unless TransferMMapStatusFile names another. */
+#define CONFIG_DEFAULT_STATUS_PATH "/run/xfermmap.status"
+
 struct config {
     bool valid;  /* false: has errors, must not be put in force */
     bool engine; /* TransferMMapEngine where no binding says otherwise: ask config_engine() */
@@ -45,21 +47,11 @@ struct config {
     struct config_memory max_memory;
     off64_t read_ahead;        /* TransferMMapReadAhead, bytes, 0: off */
     off64_t read_size;         /* TransferMMapReadSize, bytes, 0: off */
-    enum log_target log;       /* TransferMMapLog */
-    char *log_path;            /* with LOG_TO_FILE, else NULL */
+    char *log;                 /* TransferMMapLog, for log_to() */
     char *status_path;         /* TransferMMapStatusFile, NULL: none */
     struct config_list notes;  /* "file:line: what", lines that are right and have no effect */
     struct config_list errors; /* "file:line: what is wrong, and what would be right" */
 };
-
-/*
- * Read a directive file and the files that it includes. If it isn't valid, `log` and `log_path` are
- * still what the file rightly says of them, so that the errors can be told there. Each file has to
- * belong to root or to the effective user, and be writable by nobody else. May look up hosts'
- * names, and so take time; no descriptor stays open.
- * @return false: there is no such file (errno ENOENT or ENOTDIR); `config` is the defaults
- */
-bool config_read(const char *path, struct config *config);
 
 /*
  * TransferMMapEngine for a connection. Async-signal-safe.
@@ -71,7 +63,18 @@ bool config_engine(const struct config *config, const struct sockaddr *local);
 /* Whether it is on for any connection at all. Async-signal-safe. */
 bool config_engine_anywhere(const struct config *config);
 
-/* Free what config_read() filled in. */
+/* What TransferMMapMaxMemory comes to. @param machine  how much memory there is, bytes */
+uint64_t config_max_memory(const struct config *config, uint64_t machine);
+
+/* An Internet socket's address. @return false: `from` is none */
+bool config_address(const struct sockaddr *from, struct in6_addr *address, in_port_t *port);
+
+/* Free all members. */
 void config_free(struct config *config);
+
+/* Add an item, freed with the list. Without memory for it, or NULL, the list stays as it is. */
+void config_list_add(struct config_list *list, char *item);
+
+void config_list_free(struct config_list *list);
 
 #endif

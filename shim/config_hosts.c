@@ -1,4 +1,4 @@
-#include "config_parser.h"
+#include "config_hosts.h"
 
 #include <arpa/inet.h>
 #include <netdb.h>
@@ -7,25 +7,6 @@
 #include <unistd.h>
 
 enum { FTP_PORT = 21 };
-
-/* An IPv4 address as IPv6 has it (::ffff:a.b.c.d): as a socket for both answers, too. */
-static bool take_apart(const struct sockaddr *from, struct in6_addr *address, in_port_t *port)
-{
-    if (from->sa_family == AF_INET6) {
-        const struct sockaddr_in6 *six = (const struct sockaddr_in6 *)(const void *)from;
-        *address = six->sin6_addr;
-        *port = ntohs(six->sin6_port);
-        return true;
-    }
-    if (from->sa_family == AF_INET) {
-        const struct sockaddr_in *four = (const struct sockaddr_in *)(const void *)from;
-        *address = (struct in6_addr){.s6_addr = {[10] = 0xff, 0xff}};
-        memcpy(&address->s6_addr[12], &four->sin_addr, sizeof four->sin_addr);
-        *port = ntohs(four->sin_port);
-        return true;
-    }
-    return false;
-}
 
 static void add(struct config *config, const struct sockaddr *at, in_port_t port, bool engine)
 {
@@ -37,7 +18,7 @@ static void add(struct config *config, const struct sockaddr *at, in_port_t port
     if (bindings == NULL)
         return;
     config->bindings = bindings;
-    if (!take_apart(at, &binding.address, &binding.port))
+    if (!config_address(at, &binding.address, &binding.port))
         return;
     if (IN6_ARE_ADDR_EQUAL(&binding.address, &any_ipv4))
         binding.address = in6addr_any;
@@ -139,7 +120,7 @@ void hosts_settle(struct parser *parser)
         return;
     /* without DefaultAddress the server's own address is that of the machine's name */
     if (config->whole && parser->own.addresses.count == 0 && gethostname(name, sizeof name) == 0)
-        parser_add(&parser->own.addresses, strdup(name));
+        config_list_add(&parser->own.addresses, strdup(name));
     (void)bind_host(parser, &parser->own);
     for (size_t i = 0; i < parser->host_count; i++) {
         struct host *host = &parser->hosts[i];
@@ -147,39 +128,4 @@ void hosts_settle(struct parser *parser)
             fallback = host;
     }
     config->engine = engine_of(parser, fallback);
-}
-
-/* In the order in which ProFTPD 1.3.8 looks for the host of a connection, as tried out with it. */
-bool config_engine(const struct config *config, const struct sockaddr *local)
-{
-    const struct config_binding *any = NULL, *last = NULL;
-    size_t on_port = 0;
-    struct in6_addr address;
-    in_port_t port;
-
-    if (!take_apart(local, &address, &port))
-        return config->engine;
-    for (size_t i = 0; i < config->binding_count; i++) {
-        const struct config_binding *binding = &config->bindings[i];
-        if (binding->port != port)
-            continue;
-        if (IN6_ARE_ADDR_EQUAL(&binding->address, &address))
-            return binding->engine;
-        if (any == NULL && IN6_IS_ADDR_UNSPECIFIED(&binding->address))
-            any = binding;
-        last = binding;
-        on_port++;
-    }
-    if (any != NULL)
-        return any->engine;
-    return config->whole && on_port == 1 ? last->engine : config->engine;
-}
-
-bool config_engine_anywhere(const struct config *config)
-{
-    for (size_t i = 0; i < config->binding_count; i++) {
-        if (config->bindings[i].engine)
-            return true;
-    }
-    return config->engine;
 }

@@ -1,7 +1,7 @@
 /*
- * What reading a directive file takes. config.c reads files and lines, config_sections.c keeps the
- * sections that a line stands in, config_directives.c takes what a line says, and config_hosts.c
- * what that means for the hosts.
+ * The state of reading a directive file, and its messages. config_file.c reads files and lines,
+ * config_sections.c keeps the sections around a line, config_directives.c takes what a line says,
+ * and config_hosts.c what that means for the hosts.
  */
 #ifndef CONFIG_PARSER_H
 #define CONFIG_PARSER_H
@@ -82,31 +82,7 @@ __attribute__((format(printf, 3, 4))) void parser_note_at(struct parser *parser,
 
 #define parser_error(parser, ...) parser_error_at(parser, (parser)->source->at, __VA_ARGS__)
 
-/* Add to a list what is then freed with it. Without memory for it the item is dropped. */
-void parser_add(struct config_list *list, char *item);
-
 /* The host that a line speaks of: outside of FOREIGN. */
 struct host *parser_host(struct parser *parser);
-
-/* ---- config_sections.c ---- */
-
-/* Take a line that opens or closes a section: what follows the '<'. */
-void section_take(struct parser *parser, char *text);
-
-/* The file that is being read ends: so have the sections that were opened in it. */
-void section_end_file(struct parser *parser);
-
-/* The section that decides where a line stands: conditions don't. "" outside of all. */
-const char *section_around(const struct parser *parser);
-
-/* ---- config_directives.c ---- */
-
-/* Take a line's words, of which there is at least one. */
-void directive_take(struct parser *parser, struct syntax_words *words);
-
-/* ---- config_hosts.c ---- */
-
-/* Decide, once all is read, what TransferMMapEngine is for which address and port. */
-void hosts_settle(struct parser *parser);
 
 #endif

@@ -1,4 +1,4 @@
-#include "config_parser.h"
+#include "config_sections.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,7 +28,7 @@ static void open_host(struct parser *parser, size_t count, char **arguments)
     *host = (struct host){
         .at = parser->source->at, .port = UNSET, .engine = UNSET, .is_default = UNSET};
     for (size_t i = 0; i < count; i++)
-        parser_add(&host->addresses, strdup(arguments[i]));
+        config_list_add(&host->addresses, strdup(arguments[i]));
     parser->context = VIRTUAL_HOST;
 }
 

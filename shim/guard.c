@@ -1,8 +1,6 @@
 #include "guard.h"
 
 #include "libc.h"
-#include "signals.h"
-#include "status.h"
 
 #if defined __x86_64__ || defined __i386__
 #define HAS_STRING_INSTRUCTION
@@ -27,7 +25,7 @@ struct copy {
 static _Thread_local struct copy *volatile current;
 static _Thread_local volatile sig_atomic_t known_unblocked;
 static atomic_bool always_ask;
-static atomic_bool fast_instruction; /* see copy_by_instruction() */
+static bool fast_instruction; /* see copy_by_instruction() */
 
 /* On arm64 the top byte of a pointer is the program's own, and the kernel names the address of a
  * fault without it (tagged-pointers.rst in its documentation). */
@@ -51,12 +49,10 @@ static bool touches(const struct copy *copy, int number, const siginfo_t *info)
     return address - copy->from < copy->length || address - copy->to < copy->length;
 }
 
-static bool on_fault(int number, siginfo_t *info, void *context)
+bool guard_fault(int number, siginfo_t *info, void *context)
 {
     struct copy *copy = current;
 
-    if (info->si_code > 0 && status_lost(info->si_addr))
-        return true;
     if (copy == NULL || info->si_code <= 0 || !touches(copy, number, info)) {
         guard_mask_changed(); /* the program's handler runs with this signal blocked */
         return false;
@@ -67,22 +63,13 @@ static bool on_fault(int number, siginfo_t *info, void *context)
 }
 
 /* "Enhanced REP MOVSB", CPUID leaf 7. */
-static bool has_fast_instruction(void)
+__attribute__((constructor)) static void find_fast_instruction(void)
 {
 #ifdef HAS_STRING_INSTRUCTION
     unsigned a, b = 0, c, d;
 
-    return __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (b >> 9 & 1) != 0;
-#else
-    return false;
+    fast_instruction = __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (b >> 9 & 1) != 0;
 #endif
-}
-
-void guard_start(void)
-{
-    signals_stand_before(SIGBUS, on_fault);
-    signals_stand_before(SIGSEGV, on_fault);
-    atomic_store(&fast_instruction, has_fast_instruction());
 }
 
 bool guard_ready(void)
@@ -146,7 +133,7 @@ static void copy_by_instruction(char *to, const char *from, size_t length)
 
 __attribute__((noinline)) static void copy_in_order(char *to, const char *from, size_t length)
 {
-    if (length >= PAGE && atomic_load_explicit(&fast_instruction, memory_order_relaxed))
+    if (length >= PAGE && fast_instruction)
         copy_by_instruction(to, from, length);
     else
         copy_by_pages(to, from, length);

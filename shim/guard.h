@@ -10,8 +10,13 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* Stand before SIGBUS and SIGSEGV. Call once, before the first copy. */
-void guard_start(void);
+/*
+ * Handle a SIGBUS or SIGSEGV, before the program does; see signals_chain(). Must be installed
+ * before the first copy.
+ * @return true: a copy faulted, and guard_copy() has returned false; does not return then
+ * @return false: the signal is the program's
+ */
+bool guard_fault(int number, siginfo_t *info, void *context);
 
 /*
  * Whether a copy may be tried now: a fault while its signal is blocked kills the process, whatever

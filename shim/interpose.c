@@ -6,16 +6,15 @@
 /* The fortified headers define some of these functions themselves. */
 #undef _FORTIFY_SOURCE
 
-#include "borrowed.h"
-#include "descriptor.h"
 #include "guard.h"
 #include "libc.h"
+#include "reading.h"
 #include "readsize.h"
-#include "resident.h"
-#include "rights.h"
+#include "sending.h"
 #include "server.h"
 #include "signals.h"
 #include "stream.h"
+#include "vfork_child.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -27,6 +26,9 @@
 #include <unistd.h>
 
 #define EXPORT __attribute__((visibility("default")))
+
+/* Most wrappers of a family differ in their signatures only. NAME(..., arguments): what libc's own
+ * function of that name is called with. */
 
 /* ---- opening ---- */
 
@@ -40,64 +42,37 @@
         va_end(arguments);                                                                         \
     }
 
-static int opened(int fd, const char *path, int flags)
+static int opened(int fd, int flags)
 {
     if (fd >= 0)
-        stream_opened(fd, path, flags);
+        stream_opened(fd, flags);
     return fd;
 }
 
-EXPORT int open(const char *path, int flags, ...)
-{
-    TAKE_MODE(mode, flags)
-    server_opening();
-    return opened(libc_next(open)(path, flags, mode), path, flags);
-}
+#define OPEN(name, parameters, ...)                                                                \
+    EXPORT int name parameters                                                                     \
+    {                                                                                              \
+        TAKE_MODE(mode, flags)                                                                     \
+        server_opening();                                                                          \
+        return opened(libc_next(name)(__VA_ARGS__, mode), flags);                                  \
+    }
 
-EXPORT int open64(const char *path, int flags, ...)
-{
-    TAKE_MODE(mode, flags)
-    server_opening();
-    return opened(libc_next(open64)(path, flags, mode), path, flags);
-}
+/* The fortified ones are called without O_CREAT, and so without a mode. */
+#define OPEN_2(name, parameters, ...)                                                              \
+    EXPORT int name parameters                                                                     \
+    {                                                                                              \
+        server_opening();                                                                          \
+        return opened(libc_next(name)(__VA_ARGS__), flags);                                        \
+    }
 
-EXPORT int openat(int directory, const char *path, int flags, ...)
-{
-    TAKE_MODE(mode, flags)
-    server_opening();
-    return opened(libc_next(openat)(directory, path, flags, mode), path, flags);
-}
-
-EXPORT int openat64(int directory, const char *path, int flags, ...)
-{
-    TAKE_MODE(mode, flags)
-    server_opening();
-    return opened(libc_next(openat64)(directory, path, flags, mode), path, flags);
-}
-
-EXPORT int __open_2(const char *path, int flags)
-{
-    server_opening();
-    return opened(libc_next(__open_2)(path, flags), path, flags);
-}
-
-EXPORT int __open64_2(const char *path, int flags)
-{
-    server_opening();
-    return opened(libc_next(__open64_2)(path, flags), path, flags);
-}
-
-EXPORT int __openat_2(int directory, const char *path, int flags)
-{
-    server_opening();
-    return opened(libc_next(__openat_2)(directory, path, flags), path, flags);
-}
-
-EXPORT int __openat64_2(int directory, const char *path, int flags)
-{
-    server_opening();
-    return opened(libc_next(__openat64_2)(directory, path, flags), path, flags);
-}
+OPEN(open, (const char *path, int flags, ...), path, flags)
+OPEN(open64, (const char *path, int flags, ...), path, flags)
+OPEN(openat, (int directory, const char *path, int flags, ...), directory, path, flags)
+OPEN(openat64, (int directory, const char *path, int flags, ...), directory, path, flags)
+OPEN_2(__open_2, (const char *path, int flags), path, flags)
+OPEN_2(__open64_2, (const char *path, int flags), path, flags)
+OPEN_2(__openat_2, (int directory, const char *path, int flags), directory, path, flags)
+OPEN_2(__openat64_2, (int directory, const char *path, int flags), directory, path, flags)
 
 /* ---- reading ---- */
 
@@ -115,116 +90,77 @@ __attribute__((noinline)) static struct answer ask_stream(int fd, void *buffer, 
     struct iovec part = {buffer, count};
     struct answer answer = no_answer;
 
-    answer.given = stream_read(fd, &part, 1, offset, &answer.bytes);
+    answer.given = reading_read(fd, &part, 1, offset, &answer.bytes);
     return answer;
 }
 
-static inline struct answer served(int fd, void *buffer, size_t count)
+static inline struct answer from_memory(int fd, void *buffer, size_t count)
 {
-    return descriptor_served(fd) ? ask_stream(fd, buffer, count, STREAM_OFFSET) : no_answer;
+    return stream_is_served(fd) ? ask_stream(fd, buffer, count, READING_MOVES) : no_answer;
 }
 
-static inline struct answer served_at(int fd, void *buffer, size_t count, off64_t offset)
+static inline struct answer from_memory_at(int fd, void *buffer, size_t count, off64_t offset)
 {
-    return descriptor_served(fd) && offset >= 0 ? ask_stream(fd, buffer, count, offset) : no_answer;
+    return stream_is_served(fd) && offset >= 0 ? ask_stream(fd, buffer, count, offset) : no_answer;
 }
 
-EXPORT ssize_t read(int fd, void *buffer, size_t count)
+static struct answer from_memory_to_parts(int fd, const struct iovec *parts, int count,
+                                          off64_t offset)
 {
-    struct answer answer = served(fd, buffer, count);
+    struct answer answer = no_answer;
 
-    return answer.given ? answer.bytes : libc_next(read)(fd, buffer, count);
+    answer.given = reading_readv(fd, parts, count, offset, &answer.bytes);
+    return answer;
 }
 
-EXPORT ssize_t __read_chk(int fd, void *buffer, size_t count, size_t size)
+static struct answer from_memory_to_parts_at(int fd, const struct iovec *parts, int count,
+                                             off64_t offset)
 {
-    struct answer answer = count <= size ? served(fd, buffer, count) : no_answer;
-
-    return answer.given ? answer.bytes : libc_next(__read_chk)(fd, buffer, count, size);
-}
-
-EXPORT ssize_t pread(int fd, void *buffer, size_t count, off_t offset)
-{
-    struct answer answer = served_at(fd, buffer, count, offset);
-
-    return answer.given ? answer.bytes : libc_next(pread)(fd, buffer, count, offset);
-}
-
-EXPORT ssize_t pread64(int fd, void *buffer, size_t count, off64_t offset)
-{
-    struct answer answer = served_at(fd, buffer, count, offset);
-
-    return answer.given ? answer.bytes : libc_next(pread64)(fd, buffer, count, offset);
-}
-
-EXPORT ssize_t __pread_chk(int fd, void *buffer, size_t count, off_t offset, size_t size)
-{
-    struct answer answer = count <= size ? served_at(fd, buffer, count, offset) : no_answer;
-
-    return answer.given ? answer.bytes : libc_next(__pread_chk)(fd, buffer, count, offset, size);
-}
-
-EXPORT ssize_t __pread64_chk(int fd, void *buffer, size_t count, off64_t offset, size_t size)
-{
-    struct answer answer = count <= size ? served_at(fd, buffer, count, offset) : no_answer;
-
-    return answer.given ? answer.bytes : libc_next(__pread64_chk)(fd, buffer, count, offset, size);
-}
-
-EXPORT ssize_t readv(int fd, const struct iovec *parts, int count)
-{
-    ssize_t result;
-
-    return stream_readv(fd, parts, count, STREAM_OFFSET, &result)
-               ? result
-               : libc_next(readv)(fd, parts, count);
-}
-
-EXPORT ssize_t preadv(int fd, const struct iovec *parts, int count, off_t offset)
-{
-    ssize_t result;
-
-    return offset >= 0 && stream_readv(fd, parts, count, offset, &result)
-               ? result
-               : libc_next(preadv)(fd, parts, count, offset);
-}
-
-EXPORT ssize_t preadv64(int fd, const struct iovec *parts, int count, off64_t offset)
-{
-    ssize_t result;
-
-    return offset >= 0 && stream_readv(fd, parts, count, offset, &result)
-               ? result
-               : libc_next(preadv64)(fd, parts, count, offset);
+    return offset >= 0 ? from_memory_to_parts(fd, parts, count, offset) : no_answer;
 }
 
 /* With flags it is the kernel's, without them it is preadv(), or readv() for an offset of -1. */
-static bool served_with_flags(int fd, const struct iovec *parts, int count, off64_t offset,
-                              int flags, ssize_t *result)
+static struct answer from_memory_with_flags(int fd, const struct iovec *parts, int count,
+                                            off64_t offset, int flags)
 {
-    if (flags != 0 && offset == -1)
-        stream_let_go(fd);
-    return flags == 0 && offset >= -1 &&
-           stream_readv(fd, parts, count, offset == -1 ? STREAM_OFFSET : offset, result);
+    if (offset != -1)
+        return flags == 0 ? from_memory_to_parts_at(fd, parts, count, offset) : no_answer;
+    if (flags == 0)
+        return from_memory_to_parts(fd, parts, count, READING_MOVES);
+    stream_hand_over(fd);
+    return no_answer;
 }
 
-EXPORT ssize_t preadv2(int fd, const struct iovec *parts, int count, off_t offset, int flags)
-{
-    ssize_t result;
+#define READ(name, parameters, ask, ...)                                                           \
+    EXPORT ssize_t name parameters                                                                 \
+    {                                                                                              \
+        struct answer answer = ask;                                                                \
+        return answer.given ? answer.bytes : libc_next(name)(__VA_ARGS__);                         \
+    }
 
-    return served_with_flags(fd, parts, count, offset, flags, &result)
-               ? result
-               : libc_next(preadv2)(fd, parts, count, offset, flags);
-}
-
-EXPORT ssize_t preadv64v2(int fd, const struct iovec *parts, int count, off64_t offset, int flags)
-{
-    ssize_t result;
-
-    return served_with_flags(fd, parts, count, offset, flags, &result)
-               ? result
-               : libc_next(preadv64v2)(fd, parts, count, offset, flags);
-}
+READ(read, (int fd, void *buffer, size_t count), from_memory(fd, buffer, count), fd, buffer, count)
+READ(__read_chk, (int fd, void *buffer, size_t count, size_t size),
+     count <= size ? from_memory(fd, buffer, count) : no_answer, fd, buffer, count, size)
+READ(pread, (int fd, void *buffer, size_t count, off_t offset),
+     from_memory_at(fd, buffer, count, offset), fd, buffer, count, offset)
+READ(pread64, (int fd, void *buffer, size_t count, off64_t offset),
+     from_memory_at(fd, buffer, count, offset), fd, buffer, count, offset)
+READ(__pread_chk, (int fd, void *buffer, size_t count, off_t offset, size_t size),
+     count <= size ? from_memory_at(fd, buffer, count, offset) : no_answer, fd, buffer, count,
+     offset, size)
+READ(__pread64_chk, (int fd, void *buffer, size_t count, off64_t offset, size_t size),
+     count <= size ? from_memory_at(fd, buffer, count, offset) : no_answer, fd, buffer, count,
+     offset, size)
+READ(readv, (int fd, const struct iovec *parts, int count),
+     from_memory_to_parts(fd, parts, count, READING_MOVES), fd, parts, count)
+READ(preadv, (int fd, const struct iovec *parts, int count, off_t offset),
+     from_memory_to_parts_at(fd, parts, count, offset), fd, parts, count, offset)
+READ(preadv64, (int fd, const struct iovec *parts, int count, off64_t offset),
+     from_memory_to_parts_at(fd, parts, count, offset), fd, parts, count, offset)
+READ(preadv2, (int fd, const struct iovec *parts, int count, off_t offset, int flags),
+     from_memory_with_flags(fd, parts, count, offset, flags), fd, parts, count, offset, flags)
+READ(preadv64v2, (int fd, const struct iovec *parts, int count, off64_t offset, int flags),
+     from_memory_with_flags(fd, parts, count, offset, flags), fd, parts, count, offset, flags)
 
 /* ---- the offset ---- */
 
@@ -250,52 +186,45 @@ EXPORT off64_t lseek64(int fd, off64_t offset, int whence)
 
 /* ---- descriptors ---- */
 
-EXPORT int close(int fd)
-{
-    stream_closing(fd);
-    return libc_next(close)(fd);
-}
-
-EXPORT int close_range(unsigned first, unsigned last, int flags)
-{
-    /* let go and not only forgotten: should the call fail, they are open still */
-    stream_let_go_range(first, last);
-    return libc_next(close_range)(first, last, flags);
-}
-
 EXPORT void closefrom(int first)
 {
-    stream_let_go_range(first > 0 ? (unsigned)first : 0, UINT_MAX);
+    stream_hand_over_range(first > 0 ? (unsigned)first : 0, UINT_MAX);
     libc_next(closefrom)(first);
 }
 
-static int duplicated(int fd, int duplicate)
+/* For functions that only want something done before. */
+#define AFTER(before, type, name, parameters, ...)                                                 \
+    EXPORT type name parameters                                                                    \
+    {                                                                                              \
+        before;                                                                                    \
+        return libc_next(name)(__VA_ARGS__);                                                       \
+    }
+
+/* A duplicate would share the offset: both are the kernel's from here on. */
+static int duplicated(int duplicate)
 {
-    if (duplicate >= 0)
-        (void)stream_duplicated(fd, duplicate);
+    stream_forget(duplicate);
     return duplicate;
 }
 
 EXPORT int dup(int fd)
 {
-    return duplicated(fd, libc_next(dup)(fd));
+    stream_hand_over(fd);
+    return duplicated(libc_next(dup)(fd));
 }
 
-EXPORT int dup2(int fd, int target)
+static void hand_over_both(int fd, int target)
 {
-    if (fd == target)
-        return libc_next(dup2)(fd, target);
-    bool shared = stream_replacing(fd, target);
-    return stream_replaced(target, shared, libc_next(dup2)(fd, target));
+    stream_hand_over(fd);
+    stream_hand_over(target);
 }
 
-EXPORT int dup3(int fd, int target, int flags)
-{
-    if (fd == target)
-        return libc_next(dup3)(fd, target, flags);
-    bool shared = stream_replacing(fd, target);
-    return stream_replaced(target, shared, libc_next(dup3)(fd, target, flags));
-}
+AFTER(stream_closing(fd), int, close, (int fd), fd)
+/* not only forgotten: should the call fail, they are still open */
+AFTER(stream_hand_over_range(first, last), int, close_range,
+      (unsigned first, unsigned last, int flags), first, last, flags)
+AFTER(hand_over_both(fd, target), int, dup2, (int fd, int target), fd, target)
+AFTER(hand_over_both(fd, target), int, dup3, (int fd, int target, int flags), fd, target, flags)
 
 /* Every command takes at most one argument, which libc too passes on as a pointer. */
 #define TAKE_ARGUMENT(argument, last)                                                              \
@@ -316,9 +245,13 @@ static void before_lock(int fd)
 static void before_fcntl(int fd, int command, const void *argument)
 {
     switch (command) {
+    case F_DUPFD:
+    case F_DUPFD_CLOEXEC:
+        stream_hand_over(fd);
+        break;
     case F_SETFL:
         if (((intptr_t)argument & O_DIRECT) != 0)
-            stream_let_go(fd);
+            stream_hand_over(fd);
         break;
     case F_GETLK:
     case F_SETLK:
@@ -333,127 +266,94 @@ static void before_fcntl(int fd, int command, const void *argument)
     }
 }
 
-static int after_fcntl(int fd, int command, int result)
+static int after_fcntl(int command, int result)
 {
-    return command == F_DUPFD || command == F_DUPFD_CLOEXEC ? duplicated(fd, result) : result;
+    return command == F_DUPFD || command == F_DUPFD_CLOEXEC ? duplicated(result) : result;
 }
 
 EXPORT int fcntl(int fd, int command, ...)
 {
     TAKE_ARGUMENT(argument, command)
     before_fcntl(fd, command, argument);
-    return after_fcntl(fd, command, libc_next(fcntl)(fd, command, argument));
+    return after_fcntl(command, libc_next(fcntl)(fd, command, argument));
 }
 
 EXPORT int fcntl64(int fd, int command, ...)
 {
     TAKE_ARGUMENT(argument, command)
     before_fcntl(fd, command, argument);
-    return after_fcntl(fd, command, libc_next(fcntl64)(fd, command, argument));
+    return after_fcntl(command, libc_next(fcntl64)(fd, command, argument));
 }
 
-EXPORT int lockf(int fd, int command, off_t length)
-{
-    before_lock(fd);
-    return libc_next(lockf)(fd, command, length);
-}
-
-EXPORT int lockf64(int fd, int command, off64_t length)
-{
-    before_lock(fd);
-    return libc_next(lockf64)(fd, command, length);
-}
+AFTER(before_lock(fd), int, lockf, (int fd, int command, off_t length), fd, command, length)
+AFTER(before_lock(fd), int, lockf64, (int fd, int command, off64_t length), fd, command, length)
 
 /* ---- what the kernel, or libc, does with a descriptor itself ---- */
 
 EXPORT ssize_t sendfile(int out, int in, off_t *offset, size_t count)
 {
     if (sizeof *offset == sizeof(off64_t))
-        return stream_send(out, in, (off64_t *)offset, count);
+        return sending_send(out, in, (off64_t *)offset, count);
     /* a 32-bit off_t: no read-ahead */
     if (offset == NULL)
-        stream_let_go(in);
+        stream_hand_over(in);
     ssize_t sent = libc_next(sendfile)(out, in, offset, count);
-    stream_sent(in, sent);
+    sending_sent(in, sent);
     return sent;
 }
 
 EXPORT ssize_t sendfile64(int out, int in, off64_t *offset, size_t count)
 {
-    return stream_send(out, in, offset, count);
+    return sending_send(out, in, offset, count);
 }
 
-EXPORT ssize_t copy_file_range(int in, off64_t *in_offset, int out, off64_t *out_offset,
-                               size_t count, unsigned flags)
+static void hand_over_unless(const off64_t *offset, int fd)
 {
-    if (in_offset == NULL)
-        stream_let_go(in);
-    return libc_next(copy_file_range)(in, in_offset, out, out_offset, count, flags);
+    if (offset == NULL)
+        stream_hand_over(fd);
 }
 
-EXPORT ssize_t splice(int in, off64_t *in_offset, int out, off64_t *out_offset, size_t count,
-                      unsigned flags)
-{
-    if (in_offset == NULL)
-        stream_let_go(in);
-    return libc_next(splice)(in, in_offset, out, out_offset, count, flags);
-}
-
-EXPORT FILE *fdopen(int fd, const char *mode)
-{
-    stream_let_go(fd);
-    return libc_next(fdopen)(fd, mode);
-}
-
-EXPORT DIR *fdopendir(int fd)
-{
-    stream_let_go(fd);
-    return libc_next(fdopendir)(fd);
-}
+AFTER(hand_over_unless(in_offset, in), ssize_t, copy_file_range,
+      (int in, off64_t *in_offset, int out, off64_t *out_offset, size_t count, unsigned flags), in,
+      in_offset, out, out_offset, count, flags)
+AFTER(hand_over_unless(in_offset, in), ssize_t, splice,
+      (int in, off64_t *in_offset, int out, off64_t *out_offset, size_t count, unsigned flags), in,
+      in_offset, out, out_offset, count, flags)
+AFTER(stream_hand_over(fd), FILE *, fdopen, (int fd, const char *mode), fd, mode)
+AFTER(stream_hand_over(fd), DIR *, fdopendir, (int fd), fd)
 
 /* ---- handing descriptors to another program, past fork(2) and its handlers ---- */
 
-static void let_go_all(void)
+static void hand_over_all(void)
 {
-    stream_let_go_range(0, UINT_MAX);
+    stream_hand_over_range(0, UINT_MAX);
 }
 
-EXPORT int execve(const char *path, char *const arguments[], char *const environment[])
-{
-    let_go_all();
-    return libc_next(execve)(path, arguments, environment);
-}
+#define EXEC(name, parameters, ...) AFTER(hand_over_all(), int, name, parameters, __VA_ARGS__)
 
-EXPORT int execv(const char *path, char *const arguments[])
-{
-    let_go_all();
-    return libc_next(execv)(path, arguments);
-}
-
-EXPORT int execvp(const char *file, char *const arguments[])
-{
-    let_go_all();
-    return libc_next(execvp)(file, arguments);
-}
-
-EXPORT int execvpe(const char *file, char *const arguments[], char *const environment[])
-{
-    let_go_all();
-    return libc_next(execvpe)(file, arguments, environment);
-}
-
-EXPORT int fexecve(int fd, char *const arguments[], char *const environment[])
-{
-    let_go_all();
-    return libc_next(fexecve)(fd, arguments, environment);
-}
-
-EXPORT int execveat(int directory, const char *path, char *const arguments[],
-                    char *const environment[], int flags)
-{
-    let_go_all();
-    return libc_next(execveat)(directory, path, arguments, environment, flags);
-}
+EXEC(execve, (const char *path, char *const arguments[], char *const environment[]), path,
+     arguments, environment)
+EXEC(execv, (const char *path, char *const arguments[]), path, arguments)
+EXEC(execvp, (const char *file, char *const arguments[]), file, arguments)
+EXEC(execvpe, (const char *file, char *const arguments[], char *const environment[]), file,
+     arguments, environment)
+EXEC(fexecve, (int fd, char *const arguments[], char *const environment[]), fd, arguments,
+     environment)
+EXEC(execveat,
+     (int directory, const char *path, char *const arguments[], char *const environment[],
+      int flags),
+     directory, path, arguments, environment, flags)
+EXEC(posix_spawn,
+     (pid_t *restrict pid, const char *restrict path, const posix_spawn_file_actions_t *actions,
+      const posix_spawnattr_t *restrict attributes, char *const arguments[],
+      char *const environment[]),
+     pid, path, actions, attributes, arguments, environment)
+EXEC(posix_spawnp,
+     (pid_t * pid, const char *file, const posix_spawn_file_actions_t *actions,
+      const posix_spawnattr_t *attributes, char *const arguments[], char *const environment[]),
+     pid, file, actions, attributes, arguments, environment)
+EXEC(system, (const char *command), command)
+AFTER(hand_over_all(), FILE *, popen, (const char *command, const char *mode), command, mode)
 
 /*
  * Declare `arguments`, and `rest`, which stands behind the NULL that ends them. libc's own execl()
@@ -493,35 +393,6 @@ EXPORT int execle(const char *path, const char *first, ...)
     return execve(path, arguments, environment);
 }
 
-EXPORT int posix_spawn(pid_t *restrict pid, const char *restrict path,
-                       const posix_spawn_file_actions_t *actions,
-                       const posix_spawnattr_t *restrict attributes, char *const arguments[],
-                       char *const environment[])
-{
-    let_go_all();
-    return libc_next(posix_spawn)(pid, path, actions, attributes, arguments, environment);
-}
-
-EXPORT int posix_spawnp(pid_t *pid, const char *file, const posix_spawn_file_actions_t *actions,
-                        const posix_spawnattr_t *attributes, char *const arguments[],
-                        char *const environment[])
-{
-    let_go_all();
-    return libc_next(posix_spawnp)(pid, file, actions, attributes, arguments, environment);
-}
-
-EXPORT int system(const char *command)
-{
-    let_go_all();
-    return libc_next(system)(command);
-}
-
-EXPORT FILE *popen(const char *command, const char *mode)
-{
-    let_go_all();
-    return libc_next(popen)(command, mode);
-}
-
 /* It runs none of the handlers that fork(2) has. */
 EXPORT pid_t _Fork(void)
 {
@@ -541,8 +412,8 @@ EXPORT pid_t _Fork(void)
 #if defined __x86_64__ || defined __aarch64__
 __attribute__((used)) static libc_vfork_function *before_vfork(void)
 {
-    let_go_all();
-    memory_lend();
+    hand_over_all();
+    vfork_begin();
     return libc_next(vfork);
 }
 
@@ -590,20 +461,8 @@ EXPORT int listen(int fd, int backlog)
     int result = libc_next(listen)(fd, backlog);
 
     if (result == 0)
-        server_listening();
+        server_listening(fd);
     return result;
-}
-
-/* ---- rights, which libc would give to the library's own thread, too, and wait for it ---- */
-
-EXPORT int seteuid(uid_t user)
-{
-    return resident_is_only_company() ? rights_set_user(user) : libc_next(seteuid)(user);
-}
-
-EXPORT int setegid(gid_t group)
-{
-    return resident_is_only_company() ? rights_set_group(group) : libc_next(setegid)(group);
 }
 
 /* ---- sockets ---- */
@@ -627,30 +486,17 @@ EXPORT int sigaction(int number, const struct sigaction *restrict action,
     return signals_action(number, action, former);
 }
 
-EXPORT sighandler_t signal(int number, sighandler_t handler)
-{
-    return signals_signal(number, handler, libc_next(signal));
-}
+#define SIGNAL(name)                                                                               \
+    EXPORT sighandler_t name(int number, sighandler_t handler)                                     \
+    {                                                                                              \
+        return signals_signal(number, handler, libc_next(name));                                   \
+    }
 
-EXPORT sighandler_t __sysv_signal(int number, sighandler_t handler)
-{
-    return signals_signal(number, handler, libc_next(__sysv_signal));
-}
-
-EXPORT sighandler_t sysv_signal(int number, sighandler_t handler)
-{
-    return signals_signal(number, handler, libc_next(sysv_signal));
-}
-
-EXPORT sighandler_t bsd_signal(int number, sighandler_t handler)
-{
-    return signals_signal(number, handler, libc_next(bsd_signal));
-}
-
-EXPORT sighandler_t ssignal(int number, sighandler_t handler)
-{
-    return signals_signal(number, handler, libc_next(ssignal));
-}
+SIGNAL(signal)
+SIGNAL(__sysv_signal)
+SIGNAL(sysv_signal)
+SIGNAL(bsd_signal)
+SIGNAL(ssignal)
 
 /* As libc's: no flags, an empty mask, and the signal unblocked. */
 EXPORT sighandler_t sigset(int number, sighandler_t handler)
@@ -675,42 +521,18 @@ EXPORT int sigignore(int number)
     return signals_action(number, &action, NULL);
 }
 
-EXPORT int sighold(int number)
-{
-    int result = libc_next(sighold)(number);
+#define MASK(name, parameters, ...)                                                                \
+    EXPORT int name parameters                                                                     \
+    {                                                                                              \
+        int result = libc_next(name)(__VA_ARGS__);                                                 \
+        guard_mask_changed();                                                                      \
+        return result;                                                                             \
+    }
 
-    guard_mask_changed();
-    return result;
-}
-
-EXPORT int sigblock(int mask)
-{
-    int former = libc_next(sigblock)(mask);
-
-    guard_mask_changed();
-    return former;
-}
-
-EXPORT int sigsetmask(int mask)
-{
-    int former = libc_next(sigsetmask)(mask);
-
-    guard_mask_changed();
-    return former;
-}
-
-EXPORT int sigprocmask(int how, const sigset_t *restrict set, sigset_t *restrict former)
-{
-    int result = libc_next(sigprocmask)(how, set, former);
-
-    guard_mask_changed();
-    return result;
-}
-
-EXPORT int pthread_sigmask(int how, const sigset_t *restrict set, sigset_t *restrict former)
-{
-    int result = libc_next(pthread_sigmask)(how, set, former);
-
-    guard_mask_changed();
-    return result;
-}
+MASK(sighold, (int number), number)
+MASK(sigblock, (int mask), mask)
+MASK(sigsetmask, (int mask), mask)
+MASK(sigprocmask, (int how, const sigset_t *restrict set, sigset_t *restrict former), how, set,
+     former)
+MASK(pthread_sigmask, (int how, const sigset_t *restrict set, sigset_t *restrict former), how, set,
+     former)

@@ -1,191 +1,493 @@
 #include "keeper.h"
 
-#include "critical.h"
 #include "libc.h"
-#include "preload.h"
+#include "listed.h"
+#include "log.h"
+#include "lookout.h"
+#include "memory_limits.h"
+#include "process.h"
+#include "signals.h"
+#include "status.h"
 
 #include <errno.h>
-#include <limits.h>
+#include <fcntl.h>
+#include <locale.h>
 #include <poll.h>
-#include <stdint.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
 #include <sys/syscall.h>
-#include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
-struct report { /* one for each of its files that failed, and one after them */
-    size_t file;
-    int error;
+/* Between two looks at the files: at least so many seconds, and so many times as long as the last
+ * one took, so that looking takes some 3 % of a processor at most. */
+enum { LEAST_SECONDS = 3, REST = 30 };
+
+enum {
+    NAMED_IN_LOG = 20,  /* files that the log names for one and the same reason */
+    CHANGES_IN_LOG = 20 /* changes of the list that a keeper logs, with its successors */
 };
 
-#define FINISHED SIZE_MAX
+/* Of the master and its keepers alone. Sessions have no mapping of it. */
+static struct shared {
+    atomic_uint newest;     /* keepers are numbered: the last one started, or what ended them all */
+    atomic_uint ready;      /* the last one that has read in its files, or what ended them all */
+    _Atomic pid_t process;  /* of the last one that is ready, or of the first */
+    _Atomic uint64_t start; /* as of process_start() */
+} * shared;
 
-/* ---- at both ends of the line ---- */
+/* The master's. */
+static pid_t master; /* the process that `shared` was made for */
+static bool wanted;
+static uid_t user;
+static gid_t group;
+static char *title; /* where the kernel looks for the arguments of the process */
+static size_t title_size;
 
-/* Whether the other end is closed, be there something left to be read or not. */
-static bool is_cut(int line)
+/*
+ * The keeper's. A look at the files is that of a child, which exits if nothing has changed. Else it
+ * takes in all of the list, while the former keeper holds what it has, and takes its place.
+ */
+static const struct config *config;
+static unsigned number;
+static int master_end = -1; /* a descriptor that becomes readable when the master ends; -1 */
+static struct listed held;
+static double look_took; /* seconds */
+static struct status_keeper state;
+
+/* ---- what ends a keeper ---- */
+
+static bool master_has_ended(void)
 {
-    struct pollfd end = {.fd = line}; /* a hang-up is told without being asked for */
+    struct pollfd end = {.fd = master_end, .events = POLLIN};
 
-    return poll(&end, 1, 0) == 1;
+    return master_end != -1 ? poll(&end, 1, 0) == 1 : kill(master, 0) == -1 && errno == ESRCH;
 }
 
-/* ---- in the keeper, which was forked off a thread and so must not allocate ---- */
-
-static int line_to_master;
-
-static bool is_dismissed(void)
+static bool is_to_go_on(void)
 {
-    return is_cut(line_to_master);
+    unsigned newest = atomic_load(&shared->newest), ready = atomic_load(&shared->ready);
+
+    return ready <= number && (newest <= number || ready == number) && !master_has_ended();
 }
 
-/* The master's ends of this line and of the former keeper's must be the master's alone: else
- * neither keeper would see them closed. */
-static void close_all_but(int fd)
+/* Whether a newer one was started: it has a say in what the status shows. */
+static bool is_replaced(void)
 {
-    if (fd > 0)
-        (void)syscall(__NR_close_range, 0, fd - 1, 0);
-    (void)syscall(__NR_close_range, fd + 1, UINT_MAX, 0);
+    return atomic_load(&shared->newest) > number;
 }
 
-static void map_listed(struct kept *file)
-{
-    struct stat64 status;
-    int fd = preload_open(file->path);
+/* ---- what it says ---- */
 
-    if (fd == -1 || fstat64(fd, &status) == -1 ||
-        !mapping_map(&file->mapping, fd, 0, (size_t)status.st_size))
-        file->error = errno;
-    if (fd != -1)
-        (void)libc_next(close)(fd);
+static bool is_in_memory(const struct listed_file *file)
+{
+    return file->memory.mapping.memory != NULL;
 }
 
-static void send_report(size_t file, int error)
+static void log_problems(void)
 {
-    struct report report = {.file = file, .error = error};
+    size_t named = 0;
 
-    (void)send(line_to_master, &report, sizeof report, MSG_NOSIGNAL);
-}
-
-static _Noreturn void keep(struct kept *files, size_t count, int line)
-{
-    ssize_t heard = 1;
-    char unused;
-
-    close_all_but(line);
-    line_to_master = line;
-    (void)prctl(PR_SET_NAME, "xfermmap");
-    for (size_t i = 0; i < count; i++) {
-        if (is_dismissed())
-            _exit(0);
-        map_listed(&files[i]);
+    for (size_t i = 0; i < held.count && named <= NAMED_IN_LOG; i++) {
+        const struct listed_file *file = held.files[i];
+        if (file->problem == NULL)
+            continue;
+        if (named++ < NAMED_IN_LOG)
+            log_line("TransferMMapFile %s: %s; it is not kept in memory", file->path,
+                     file->problem);
+        else
+            log_line("TransferMMapFile: ... and more listed files (not named here)");
     }
-    if (!keep_files(files, count, is_dismissed))
+}
+
+static void log_unlocked(int failure)
+{
+    uint64_t allowed = limits_lock();
+
+    if (allowed != UINT64_MAX)
+        log_line("not all listed files are locked, for this user may lock %.1f MiB; they are read "
+                 "in; set LimitMEMLOCK=infinity in the server's unit, or ulimit -l unlimited",
+                 (double)allowed / (1 << 20));
+    else
+        log_line("not all listed files are locked (%s); they are read in; in a user namespace "
+                 "CAP_IPC_LOCK does not count: set LimitMEMLOCK=infinity, or ulimit -l unlimited, "
+                 "where the container is started",
+                 strerror(failure));
+}
+
+static void log_ready(double took)
+{
+    static unsigned times; /* goes on in a successor, which is a child */
+    uint64_t bytes = 0, locked = 0;
+    size_t files = 0;
+    int failure = 0;
+
+    if (times++ > CHANGES_IN_LOG)
+        return;
+    for (size_t i = 0; i < held.count; i++) {
+        const struct residency *memory = &held.files[i]->memory;
+        files += is_in_memory(held.files[i]);
+        bytes += is_in_memory(held.files[i]) ? memory->mapping.length : 0;
+        locked += memory->locked;
+        failure = memory->lock_error != 0 ? memory->lock_error : failure;
+    }
+    if (times == 1)
+        log_problems();
+    if (times == 1 && failure != 0)
+        log_unlocked(failure);
+    log_line("listed files%s: %zu in memory (%.1f MiB) after %.1f s, %.1f MiB locked; %zu not in "
+             "memory%s",
+             times > 1 ? " have changed" : "", files, (double)bytes / (1 << 20), took,
+             (double)locked / (1 << 20), held.count - files,
+             times > CHANGES_IN_LOG ? "; further changes are not logged" : "");
+}
+
+static void show_file(const struct listed_file *file)
+{
+    struct status_identity identity = status_identity_of(&file->status);
+    uint64_t resident = STATUS_UNKNOWN;
+
+    if (!lookout_is_stuck(file->path) && is_in_memory(file))
+        resident = file->memory.locked == file->memory.mapping.length
+                       ? file->memory.locked
+                       : residency_bytes(&file->memory);
+    status_file_set(file->slot, file->line, &identity, file->memory.locked, resident);
+}
+
+/* Have the status show the list that is held from now on. */
+static void show_list(void)
+{
+    static bool said;
+
+    status_files_begin();
+    for (size_t i = 0; i < held.count; i++) {
+        struct listed_file *file = held.files[i];
+        file->slot = STATUS_NO_SLOT;
+        if (file->problem != NULL)
+            continue;
+        file->slot = status_file_take(file->path);
+        if (file->slot == STATUS_NO_SLOT && !said) {
+            said = true;
+            log_line("TransferMMapStatusFile: %s; it does not show all listed files",
+                     strerror(errno));
+        }
+        show_file(file);
+    }
+    status_files_end();
+}
+
+/* Pages that are not locked come and go. */
+static void show_files(void)
+{
+    for (size_t i = 0; i < held.count; i++)
+        show_file(held.files[i]);
+}
+
+static void become_keeper(enum status_keeping keeping)
+{
+    state.process = getpid();
+    state.start = process_start(state.process);
+    state.state = keeping;
+    status_keeper_is(&state);
+    atomic_store(&shared->start, state.start);
+    atomic_store(&shared->process, state.process);
+}
+
+/* ---- what it does ---- */
+
+static double seconds(clockid_t clock)
+{
+    struct timespec time;
+
+    (void)clock_gettime(clock, &time);
+    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+}
+
+static bool on_progress(uint64_t bytes)
+{
+    state.done = bytes;
+    status_keeper_is(&state);
+    return is_to_go_on();
+}
+
+static void read_in(void)
+{
+    listed_map(&held, config_max_memory(config, limits_memory()));
+    state.state = STATUS_READING_IN;
+    state.total = 0;
+    for (size_t i = 0; i < held.count; i++)
+        state.total += held.files[i]->memory.mapping.length;
+    listed_read_in(&held, config->lock, on_progress);
+}
+
+/* In the child. Returns once it holds the files as they are now. */
+static void succeed(double since)
+{
+    struct listed found = {.count = 0}, former = held;
+    bool first = state.state != STATUS_READY;
+
+    listed_expand(&found, &config->files);
+    if (!first && listed_is_same(&held, &found))
         _exit(0);
-    for (size_t i = 0; i < count; i++) {
-        if (files[i].error != 0)
-            send_report(i, files[i].error);
+    held = found;
+    read_in();
+    if (!is_to_go_on() || is_replaced())
+        _exit(0);
+    show_list();
+    state.done = state.total;
+    become_keeper(STATUS_READY);
+    lookout_succeed();
+    atomic_store(&shared->ready, number);
+    log_ready(seconds(CLOCK_MONOTONIC) - since);
+    listed_free(&former);
+    look_took = first ? 0 : seconds(CLOCK_PROCESS_CPUTIME_ID);
+}
+
+/* Wait for an event of the child's, or the end of the master, for a second at most. */
+static void wait_a_second(void)
+{
+    struct pollfd ends[] = {{.fd = master_end, .events = POLLIN},
+                            {.fd = lookout_descriptor(), .events = POLLIN}};
+
+    (void)poll(ends, sizeof ends / sizeof ends[0], 1000);
+}
+
+/* @return LOOKOUT_NOTHING: the keeper is to end */
+static enum lookout_event watch(void)
+{
+    enum lookout_event event = LOOKOUT_NOTHING;
+    int unused;
+
+    while (event == LOOKOUT_NOTHING && is_to_go_on()) {
+        wait_a_second();
+        event = lookout_look(&unused);
     }
-    send_report(FINISHED, 0);
-    while (heard > 0) /* nothing is, but the end */
-        heard = libc_next(read)(line, &unused, sizeof unused);
+    return event;
+}
+
+static void tell_stuck(void)
+{
+    static unsigned named;
+
+    if (named++ < NAMED_IN_LOG)
+        log_line(
+            "TransferMMapFile %s: no answer for %d s; it is passed over, and tried again after a "
+            "minute",
+            lookout_stuck_at(), LOOKOUT_SECONDS);
+    status_keeper_is(&state);
+}
+
+/* Look at all files. @return false: this keeper is to end */
+static bool look(void)
+{
+    static bool said;
+    double since = seconds(CLOCK_MONOTONIC), last = since;
+    enum lookout_event event = LOOKOUT_STUCK;
+
+    while (event == LOOKOUT_STUCK) {
+        last = seconds(CLOCK_MONOTONIC);
+        event = lookout_begin();
+        if (event == LOOKOUT_CHILD) {
+            succeed(since);
+            return true;
+        }
+        if (event == LOOKOUT_NOTHING)
+            event = watch();
+        if (event == LOOKOUT_STUCK)
+            tell_stuck();
+    }
+    look_took = seconds(CLOCK_MONOTONIC) - last;
+    if (event == LOOKOUT_FAILED && !said)
+        log_line("the listed files can't be looked at: %s", strerror(errno));
+    said = said || event == LOOKOUT_FAILED;
+    return event == LOOKOUT_DONE || event == LOOKOUT_FAILED;
+}
+
+/* @return false: this keeper is to end */
+static bool rest(void)
+{
+    double least = look_took * REST > LEAST_SECONDS ? look_took * REST : LEAST_SECONDS;
+    double until = seconds(CLOCK_MONOTONIC) + least;
+
+    while (seconds(CLOCK_MONOTONIC) < until) {
+        if (!is_to_go_on())
+            return false;
+        wait_a_second();
+    }
+    return true;
+}
+
+static void keep(void)
+{
+    do {
+        if (is_replaced())
+            continue;
+        if (!look())
+            break;
+        show_files();
+    } while (rest());
+    lookout_end();
+}
+
+/* ---- what becomes of the master's, and of its rights ---- */
+
+static void reset_signals(void)
+{
+    static const int ignored[] = {SIGHUP, SIGUSR1, SIGUSR2, SIGPIPE};
+    struct sigaction action = {.sa_handler = SIG_DFL};
+    sigset_t none;
+
+    for (int signal = 1; signal < NSIG; signal++)
+        (void)signals_action(signal, &action, NULL);
+    action.sa_handler = SIG_IGN;
+    for (size_t i = 0; i < sizeof ignored / sizeof ignored[0]; i++)
+        (void)signals_action(ignored[i], &action, NULL);
+    sigemptyset(&none);
+    (void)libc_next(pthread_sigmask)(SIG_SETMASK, &none, NULL);
+}
+
+/* Descriptors 0 to 2 lead nowhere: no library may write to what takes their numbers. */
+static void close_descriptors(void)
+{
+    process_close_from(0);
+    for (int fd = 0; fd <= STDERR_FILENO; fd++)
+        (void)libc_next(open)("/dev/null", O_RDWR);
+}
+
+static void take_rights(void)
+{
+    if (seteuid(user) == -1 || setegid(group) == -1)
+        log_line("the keeper runs as user %u: %s", geteuid(), strerror(errno));
+}
+
+static void name_process(void)
+{
+    const char *zone = getenv("TZ");
+    char *copy = zone != NULL ? strdup(zone) : NULL;
+
+    (void)prctl(PR_SET_NAME, "xfermmap");
+    if (title_size > 0) {
+        (void)clearenv(); /* it may lie there */
+        memset(title, 0, title_size);
+        (void)snprintf(title, title_size, "xfermmap: keeper of proftpd %d", master);
+    }
+    if (copy != NULL)
+        (void)setenv("TZ", copy, 1);
+    free(copy);
+}
+
+/* Make it the kernel's first choice when memory runs out: the server must not be. */
+static void raise_oom_score(void)
+{
+    static const char highest[] = "1000";
+    int fd = libc_next(open)("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+    if (fd == -1)
+        return;
+    if (write(fd, highest, sizeof highest - 1) == -1)
+        log_line("the keeper's oom_score_adj: %s", strerror(errno));
+    (void)libc_next(close)(fd);
+}
+
+static void run(void *directives)
+{
+    config = directives;
+    take_rights();
+    close_descriptors();
+    master_end = process_open(master);
+    reset_signals();
+    name_process();
+    raise_oom_score();
+    if (chdir("/") == -1) /* its directory may be on a file system to be unmounted */
+        log_line("the keeper's working directory: %s", strerror(errno));
+    (void)setlocale(LC_ALL, "C"); /* wildcards are matched byte by byte */
+    state.since = time(NULL);
+    become_keeper(STATUS_READING_IN);
+    keep();
     _exit(0);
 }
 
-/* ---- in the master, and between ---- */
+/* ---- in the master ---- */
 
-/* A process that sends no SIGCHLD, and that only a wait for such ones sees: clone(2). Past the
- * handlers of pthread_atfork(3). */
-static pid_t fork_unseen(void)
-{
-    return (pid_t)syscall(SYS_clone, 0, NULL, NULL, NULL, NULL);
-}
-
-/*
- * The keeper is an orphan. As a child of the server's it could be waited for by the server, which
- * would wait for as long as it lives (__WALL), or as a child of a program that has never heard of
- * it, once the server has executed that. Init becomes its parent, or who stands in for it,
- * PR_SET_CHILD_SUBREAPER. Where that is the server, process 1 of a container say, it is told of the
- * keeper's end by SIGCHLD, as of that of any orphan.
+/* The kernel shows the arguments up to where the environment ends, if they reach into it: proc(5).
  */
-static _Noreturn void fork_orphan(struct kept *files, size_t count, int line)
+void keeper_prepare(int count, char **arguments, char **environment)
 {
-    pid_t orphan = fork_unseen();
+    char *end = count > 0 ? arguments[0] : NULL;
 
-    if (orphan == 0)
-        keep(files, count, line);
-    _exit(orphan == -1 ? errno : 0);
+    user = geteuid();
+    group = getegid();
+    title = end;
+    for (int i = 0; i < count && arguments[i] == end; i++)
+        end += strlen(arguments[i]) + 1;
+    for (; *environment != NULL && *environment == end; environment++)
+        end += strlen(*environment) + 1;
+    title_size = (size_t)(end - title);
 }
 
-/* At once, so that it is not there to be found. @return 0; errno of its clone(2), as far as known
- */
-static int wait_for(pid_t between)
+/* @return false: errno of mmap(2) */
+static bool share(void)
 {
-    int status = 0;
-
-    (void)waitpid(between, &status, (int)__WCLONE); /* ECHILD: a wait of the server's was faster */
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 0;
-}
-
-bool keeper_employ(struct keeper *keeper, struct kept *files, size_t count)
-{
-    int ends[2];
-
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) == -1)
+    if (master == getpid())
+        return true;
+    void *page =
+        mmap(NULL, sizeof *shared, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    if (page == MAP_FAILED)
         return false;
-    struct critical section = critical_enter(); /* the child gets it in one piece */
-    pid_t between = fork_unseen();
-    if (between == 0)
-        fork_orphan(files, count, ends[1]);
-    critical_leave(&section);
-    int failure = between > 0 ? wait_for(between) : errno;
-    (void)libc_next(close)(ends[1]);
-    if (failure == 0 && is_cut(ends[0])) /* nobody else has it open: there is no keeper */
-        failure = EAGAIN;
-    if (failure == 0)
-        keeper->line = ends[0];
-    else
-        (void)libc_next(close)(ends[0]);
+    (void)madvise(page, sizeof *shared, MADV_DONTFORK);
+    shared = page; /* that of a parent is not mapped here */
+    master = getpid();
+    return true;
+}
+
+bool keeper_start(const struct config *directives)
+{
+    if (!share())
+        return false;
+    wanted = true;
+    number = atomic_load(&shared->newest) + 1;
+    (void)madvise(shared, sizeof *shared, MADV_DOFORK);
+    bool forked = process_fork_orphan(run, (void *)(uintptr_t)directives);
+    int failure = errno;
+    (void)madvise(shared, sizeof *shared, MADV_DONTFORK);
+    if (forked)
+        atomic_store(&shared->newest, number);
     errno = failure;
-    return failure == 0;
+    return forked;
 }
 
-bool keeper_hear(struct keeper *keeper, struct kept *files, size_t count, bool (*give_up)(void))
+void keeper_end(void)
 {
-    struct pollfd readable = {.fd = keeper->line, .events = POLLIN};
-    struct report report;
-
-    for (;;) {
-        if (give_up()) {
-            errno = ECANCELED;
-            return false;
-        }
-        if (poll(&readable, 1, 200) <= 0) /* -1: libc's setuid(3) interrupts all threads */
-            continue;
-        if (libc_next(read)(keeper->line, &report, sizeof report) != sizeof report) {
-            errno = ECHILD;
-            return false;
-        }
-        if (report.file >= count)
-            return true;
-        files[report.file].error = report.error;
-    }
+    if (!keeper_is_wanted())
+        return;
+    wanted = false;
+    atomic_store(&shared->ready, atomic_fetch_add(&shared->newest, 1) + 1);
+    status_files_begin(); /* no files */
+    status_files_end();
+    status_keeper_is(&(struct status_keeper){.state = STATUS_KEEPS_NOTHING});
 }
 
-bool keeper_has_ended(struct keeper *keeper)
+bool keeper_is_wanted(void)
 {
-    bool ended = keeper->line != -1 && is_cut(keeper->line);
-
-    if (ended)
-        keeper_dismiss(keeper);
-    return ended;
+    return wanted && master == getpid();
 }
 
-void keeper_dismiss(struct keeper *keeper)
+bool keeper_is_missing(void)
 {
-    if (keeper->line != -1)
-        (void)libc_next(close)(keeper->line);
-    keeper->line = -1;
+    static time_t looked;
+    static pid_t missed;
+    struct timespec time;
+
+    (void)clock_gettime(CLOCK_MONOTONIC_COARSE, &time);
+    if (!keeper_is_wanted() || time.tv_sec == looked)
+        return false;
+    looked = time.tv_sec;
+    pid_t process = atomic_load(&shared->process);
+    if (process == 0 || process == missed || process_is_alive(process, atomic_load(&shared->start)))
+        return false;
+    missed = process;
+    return true;
 }

@@ -83,8 +83,6 @@
     X(int, accept, (int fd, struct sockaddr *address, socklen_t *length))                          \
     X(int, accept4, (int fd, struct sockaddr *address, socklen_t *length, int flags))              \
     X(int, listen, (int fd, int backlog))                                                          \
-    X(int, seteuid, (uid_t user))                                                                  \
-    X(int, setegid, (gid_t group))                                                                 \
     X(int, getsockopt, (int fd, int level, int option, void *value, socklen_t *length))            \
     X(int, sigaction, (int number, const struct sigaction *action, struct sigaction *former))      \
     X(sighandler_t, signal, (int number, sighandler_t handler))                                    \

@@ -1,7 +1,6 @@
 #include "readahead.h"
 
 #include "libc.h"
-#include "mapping.h"
 
 #include <fcntl.h>
 
@@ -103,8 +102,6 @@ bool readahead_follow(struct readahead *reader, int fd, off64_t offset, size_t l
 
 void readahead_take_over(int fd, off64_t offset, off64_t size)
 {
-    if (!mapping_is_of_fuse(fd))
-        return;
     (void)posix_fadvise64(fd, 0, 0, POSIX_FADV_RANDOM);
     /* what is sent until readahead_follow() is ahead */
     ask(fd, offset, size - offset < 2 * CHUNK ? size - offset : 2 * CHUNK);

@@ -37,8 +37,8 @@ bool readahead_follow(struct readahead *reader, int fd, off64_t offset, size_t l
                       off64_t size);
 
 /*
- * The kernel is about to send a file from `offset` on, for which it is asked ahead: have it read
- * nothing ahead by itself where that would be in the way: on FUSE, see mapping.h. Changes errno.
+ * The kernel is about to send a file on FUSE from `offset` on: have it read nothing ahead by
+ * itself, which would get our requests ignored (filesystem.h). Changes errno.
  * @param size  of the file, bytes
  */
 void readahead_take_over(int fd, off64_t offset, off64_t size);

@@ -1,18 +1,18 @@
 #include "server.h"
 
-#include "borrowed.h"
-#include "config.h"
+#include "config_file.h"
 #include "critical.h"
 #include "guard.h"
+#include "keeper.h"
 #include "libc.h"
 #include "log.h"
-#include "preload.h"
+#include "ownfile.h"
 #include "readahead.h"
 #include "readsize.h"
-#include "resident.h"
 #include "signals.h"
 #include "status.h"
 #include "stream.h"
+#include "vfork_child.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -104,7 +104,7 @@ static void share_status(void)
     const char *path = in_force.status_path;
 
     /* who isn't root and has not asked for one can have none in /run, and needs no telling */
-    if (!status_share(path) && (started_as == 0 || strcmp(path, STATUS_DEFAULT_PATH) != 0))
+    if (!status_share(path) && (started_as == 0 || strcmp(path, CONFIG_DEFAULT_STATUS_PATH) != 0))
         log_line("TransferMMapStatusFile %s: %s", path,
                  errno == EBUSY ? "another server at work counts there; give each its own, or "
                                   "restart this one when that has ended"
@@ -129,7 +129,7 @@ static bool put_in_force(void)
         return false;
     }
     if (config.valid || role != MASTER)
-        log_to(config.log, config.log_path);
+        log_to(config.log != NULL ? config.log : LOG_TO_SYSLOG);
     for (size_t i = 0; i < config.errors.count; i++)
         log_line("%s", config.errors.items[i]);
     for (size_t i = 0; i < config.notes.count; i++)
@@ -146,8 +146,6 @@ static bool put_in_force(void)
     if (role == BYSTANDER)
         share_status();
     status_directives(config_path, config_engine_anywhere(&in_force));
-    if (role == SESSION)
-        resident_know(&in_force.files);
     stream_policy(role == SESSION ? engine_for(STDIN_FILENO) : in_force.engine, in_force.min_size);
     readahead_policy(in_force.read_ahead);
     if (role != SESSION)
@@ -167,14 +165,45 @@ static void announce(void)
                  config_path);
 }
 
-/* Without listed files there is no thread: a process that has one is not quite like others. */
+/* With the engine off everywhere the library does nothing. */
 static void keep_listed_files(void)
 {
-    if (in_force.files.count == 0 && !resident_runs())
-        return;
-    resident_want(&in_force);
-    if (!resident_start(started_as))
-        log_line("listed files are not kept in memory: %s", strerror(errno));
+    accepted = -1; /* what is forked now is no session */
+    if (in_force.files.count == 0 || !config_engine_anywhere(&in_force))
+        keeper_end();
+    else if (!keeper_start(&in_force))
+        log_line("listed files are not kept in memory, no keeper process: %s; raise TasksMax in "
+                 "the server's unit, or the limit of processes, ulimit -u",
+                 strerror(errno));
+}
+
+/* Sessions count what they meet, and do not log. The first of a kind is worth a line. */
+static void log_trouble(void)
+{
+    static const struct {
+        enum status_counter counter;
+        const char *advice;
+    } troubles[] = {
+        {STATUS_FAULTS, "a file shrank, or its disk failed, while it was sent: the kernel answered "
+                        "instead; replace files by rename(2) rather than in place"},
+        {STATUS_REFUSED, "the kernel refused to map a file, which is served by read() instead; see "
+                         "ulimit -v and vm.max_map_count"},
+        {STATUS_FULL, "a descriptor's number is too high to be followed: its file is served by "
+                      "read()"},
+    };
+    static bool logged[STATUS_COUNTER_COUNT];
+
+    for (size_t i = 0; i < sizeof troubles / sizeof troubles[0]; i++) {
+        enum status_counter counter = troubles[i].counter;
+        if (logged[counter] || status_get(counter) == 0)
+            continue;
+        logged[counter] = true;
+        log_line("%s", troubles[i].advice);
+    }
+    if (keeper_is_missing())
+        log_line("the keeper has ended, was killed for want of memory perhaps: listed files are "
+                 "served, but no longer kept in memory; reload the server to have it again, with "
+                 "less in TransferMMapMaxMemory if need be");
 }
 
 /* ---- when that changes ---- */
@@ -188,7 +217,7 @@ void server_opening(void)
     int saved = errno;
     if (put_in_force()) {
         announce();
-        keep_listed_files(); /* last: what the thread logs follows what it is about */
+        keep_listed_files(); /* last: what the keeper logs follows what it is about */
     }
     errno = saved;
 }
@@ -197,21 +226,32 @@ void server_accepted(int connection)
 {
     if (role != MASTER)
         return;
+    log_trouble();
     accepted = connection;
-    status_log_trouble();
 }
 
-void server_listening(void)
+static bool is_of_internet(int fd)
+{
+    struct sockaddr_storage local = {.ss_family = AF_UNSPEC};
+    socklen_t length = sizeof local;
+
+    return getsockname(fd, (struct sockaddr *)&local, &length) == 0 &&
+           (local.ss_family == AF_INET || local.ss_family == AF_INET6);
+}
+
+/* Several sockets, and again after each reload; before and after it has gone into the background.
+ */
+void server_listening(int fd)
 {
     int saved = errno;
 
-    if (role == STARTING)
+    /* ftpdctl's socket is none: what listens on it may still fork into the background */
+    if (role != BYSTANDER && role != SESSION && is_of_internet(fd)) {
         role = MASTER;
-    if (role == MASTER)
         status_serving();
-    /* more than once: before it goes into the background, ProFTPD listens for its ftpdctl */
-    if (role == MASTER && !resident_runs())
-        keep_listed_files();
+        if (!keeper_is_wanted())
+            keep_listed_files();
+    }
     errno = saved;
 }
 
@@ -229,9 +269,8 @@ void server_before_fork(void)
     struct critical section = critical_enter();
 
     forking = section;
-    log_before_fork();
     /* parent and child will share the kernel's offsets, and neither knows what the other reads */
-    stream_let_go_range(0, UINT_MAX);
+    stream_hand_over_range(0, UINT_MAX);
 }
 
 void server_after_fork(void)
@@ -239,7 +278,6 @@ void server_after_fork(void)
     struct critical section = forking;
 
     accepted = -1;
-    log_after_fork();
     critical_leave(&section);
 }
 
@@ -247,31 +285,34 @@ void server_in_child(void)
 {
     int saved = errno;
 
-    memory_own();
-    resident_forked();
+    vfork_forget();
     if (role == MASTER && accepted != -1) {
-        bool engine = engine_for(accepted);
         role = SESSION;
-        stream_policy(engine, in_force.min_size);
+        stream_policy(engine_for(accepted), in_force.min_size);
         readsize_policy(0);
-        if (!engine)
-            preload_unload();
     }
     server_after_fork();
     errno = saved;
+}
+
+/* Ours are faults of a copy, and of the shared memory. */
+static bool on_fault(int number, siginfo_t *info, void *context)
+{
+    return (info->si_code > 0 && status_lost(info->si_addr)) || guard_fault(number, info, context);
 }
 
 static void begin(void)
 {
     if (role != SESSION) {
         role = STARTING;
-        signals_stand_before(SIGHUP, on_hangup);
+        signals_chain(SIGHUP, on_hangup);
     }
-    guard_start();
+    signals_chain(SIGBUS, on_fault);
+    signals_chain(SIGSEGV, on_fault);
     (void)pthread_atfork(server_before_fork, server_after_fork, server_in_child);
 }
 
-__attribute__((constructor)) static void start(int count, char **arguments)
+__attribute__((constructor)) static void start(int count, char **arguments, char **environment)
 {
     int saved = errno;
 
@@ -282,7 +323,8 @@ __attribute__((constructor)) static void start(int count, char **arguments)
     (void)snprintf(config_path, sizeof config_path, "%s",
                    path != NULL ? path : CONFIG_DEFAULT_PATH);
     started_as = geteuid();
-    log_as(started_as);
+    ownfile_as(started_as);
+    keeper_prepare(count, arguments, environment);
     if (started_by_inetd())
         role = SESSION;
     log_echo(true);

@@ -2,8 +2,8 @@
  * Which process this is, and what that changes. The library starts by itself, in a constructor.
  *
  *   bystander   another program, or one without directive file: straight through to libc
- *   starting    the server before it listens; it has mapped the listed files
- *   master      it listens; it reloads after SIGHUP
+ *   starting    the server before it listens; it has read its directives
+ *   master      it listens on an Internet socket; it reloads after SIGHUP
  *   session     forked off a master that had accepted a connection, or started by inetd
  */
 #ifndef SERVER_H
@@ -15,8 +15,8 @@ void server_opening(void);
 /* A connection was accepted, this descriptor: what is forked next is its session. */
 void server_accepted(int connection);
 
-/* The program listens. */
-void server_listening(void);
+/* The program listens on a socket. */
+void server_listening(int fd);
 
 /* Around fork(2): all that is open is handed over to the kernel, for parent and child share the
  * offsets. All three keep errno. */

@@ -1,23 +1,23 @@
 #include "signals.h"
 
-#include "borrowed.h"
 #include "critical.h"
+#include "vfork_child.h"
 
 #include <ucontext.h>
 #include <unistd.h>
 
-struct stand {
-    signals_hook *_Atomic hook; /* NULL: the library doesn't stand before this signal */
+struct chained {
+    signals_hook *_Atomic hook; /* NULL: not chained */
     struct sigaction program;   /* what the program asked for; changed in a critical section */
 };
 
-static struct stand stands[NSIG];
+static struct chained chains[NSIG];
 
-static struct stand *stand_of(int number)
+static struct chained *chained_at(int number)
 {
-    if (number < 1 || number >= NSIG || atomic_load(&stands[number].hook) == NULL)
+    if (number < 1 || number >= NSIG || atomic_load(&chains[number].hook) == NULL)
         return NULL;
-    return &stands[number];
+    return &chains[number];
 }
 
 /* Let the kernel do what it would do without the library, once this handler has returned. */
@@ -48,12 +48,12 @@ static void set_mask_of_handler(int number, const struct sigaction *program,
 
 void signals_forward(int number, siginfo_t *info, void *context)
 {
-    struct stand *stand = &stands[number];
+    struct chained *chained = &chains[number];
     struct critical section = critical_enter();
-    struct sigaction program = stand->program;
+    struct sigaction program = chained->program;
 
     if (program.sa_flags & (int)SA_RESETHAND)
-        stand->program.sa_handler = SIG_DFL;
+        chained->program.sa_handler = SIG_DFL;
     critical_leave(&section);
 
     set_mask_of_handler(number, &program, context);
@@ -66,9 +66,9 @@ void signals_forward(int number, siginfo_t *info, void *context)
         program.sa_handler(number);
 }
 
-static void arrive(int number, siginfo_t *info, void *context)
+static void on_signal(int number, siginfo_t *info, void *context)
 {
-    signals_hook *hook = atomic_load(&stands[number].hook);
+    signals_hook *hook = atomic_load(&chains[number].hook);
 
     if (!hook(number, info, context))
         signals_forward(number, info, context);
@@ -78,64 +78,64 @@ static void arrive(int number, siginfo_t *info, void *context)
  * The kernel keeps to the program's flags; the handler is the library's. SIGHUP is of
  * interest only where the program handles it; else it stays as it is, for what is exec'ed, too.
  */
-static struct sigaction with_arrive(int number, const struct sigaction *program)
+static struct sigaction with_our_handler(int number, const struct sigaction *program)
 {
     struct sigaction action = *program;
 
     if (number == SIGHUP && (action.sa_handler == SIG_DFL || action.sa_handler == SIG_IGN))
         return action;
-    action.sa_sigaction = arrive;
+    action.sa_sigaction = on_signal;
     sigfillset(&action.sa_mask);
     action.sa_flags = (action.sa_flags | SA_SIGINFO) & ~(int)SA_RESETHAND;
     return action;
 }
 
-void signals_stand_before(int number, signals_hook *hook)
+void signals_chain(int number, signals_hook *hook)
 {
     struct critical section = critical_enter();
     struct sigaction action;
 
-    if (libc_next(sigaction)(number, NULL, &stands[number].program) == 0) {
-        atomic_store(&stands[number].hook, hook);
-        action = with_arrive(number, &stands[number].program);
+    if (libc_next(sigaction)(number, NULL, &chains[number].program) == 0) {
+        atomic_store(&chains[number].hook, hook);
+        action = with_our_handler(number, &chains[number].program);
         (void)libc_next(sigaction)(number, &action, NULL);
     }
     critical_leave(&section);
 }
 
 /* What the kernel would tell of the action that the program asked for, were it the program's. */
-static struct sigaction as_told(int number, const struct sigaction *asked)
+static struct sigaction as_reported(int number, const struct sigaction *asked)
 {
     const int own = SA_SIGINFO | (int)SA_RESETHAND;
-    struct sigaction told = *asked;
+    struct sigaction reported = *asked;
 
-    if (libc_next(sigaction)(number, NULL, &told) == 0) {
-        told.sa_sigaction = asked->sa_sigaction;
-        told.sa_mask = asked->sa_mask;
-        sigdelset(&told.sa_mask, SIGKILL);
-        sigdelset(&told.sa_mask, SIGSTOP);
-        told.sa_flags = (told.sa_flags & ~own) | (asked->sa_flags & own);
+    if (libc_next(sigaction)(number, NULL, &reported) == 0) {
+        reported.sa_sigaction = asked->sa_sigaction;
+        reported.sa_mask = asked->sa_mask;
+        sigdelset(&reported.sa_mask, SIGKILL);
+        sigdelset(&reported.sa_mask, SIGSTOP);
+        reported.sa_flags = (reported.sa_flags & ~own) | (asked->sa_flags & own);
     }
-    return told;
+    return reported;
 }
 
 int signals_action(int number, const struct sigaction *action, struct sigaction *former)
 {
-    struct stand *stand = stand_of(number);
+    struct chained *chained = chained_at(number);
     struct sigaction before, ours;
     int result = 0;
 
-    if (stand == NULL)
+    if (chained == NULL)
         return libc_next(sigaction)(number, action, former);
 
     struct critical section = critical_enter();
-    before = stand->program;
+    before = chained->program;
     if (action != NULL) {
-        bool borrowed = memory_is_borrowed();
-        ours = borrowed ? *action : with_arrive(number, action);
+        bool borrowed = is_vfork_child();
+        ours = borrowed ? *action : with_our_handler(number, action);
         result = libc_next(sigaction)(number, &ours, NULL);
         if (result == 0 && !borrowed)
-            stand->program = as_told(number, action);
+            chained->program = as_reported(number, action);
     }
     critical_leave(&section);
     if (result == 0 && former != NULL)
@@ -145,22 +145,22 @@ int signals_action(int number, const struct sigaction *action, struct sigaction 
 
 sighandler_t signals_signal(int number, sighandler_t handler, libc_signal_function *next)
 {
-    struct stand *stand = stand_of(number);
+    struct chained *chained = chained_at(number);
     sighandler_t before, result;
     struct sigaction ours;
 
-    if (stand == NULL)
+    if (chained == NULL)
         return next(number, handler);
 
     struct critical section = critical_enter();
-    before = stand->program.sa_handler;
+    before = chained->program.sa_handler;
     /* libc knows which flags this means today, siginterrupt(3) included: let it, then look */
     result = next(number, handler);
-    if (result != SIG_ERR && memory_is_borrowed()) {
+    if (result != SIG_ERR && is_vfork_child()) {
         result = before;
     } else if (result != SIG_ERR) {
-        (void)libc_next(sigaction)(number, NULL, &stand->program);
-        ours = with_arrive(number, &stand->program);
+        (void)libc_next(sigaction)(number, NULL, &chained->program);
+        ours = with_our_handler(number, &chained->program);
         (void)libc_next(sigaction)(number, &ours, NULL);
         result = before;
     }

@@ -1,7 +1,6 @@
 /*
- * Standing before the program's own disposition of a signal. The kernel calls this library first;
- * what the library doesn't claim goes on as the program laid it down, and the program is told of
- * its own dispositions only.
+ * Signal chaining: the library's handler runs first; what it does not claim is forwarded to the
+ * program's, and sigaction() keeps reporting the program's.
  */
 #ifndef SIGNALS_H
 #define SIGNALS_H
@@ -11,17 +10,17 @@
 #include <signal.h>
 #include <stdbool.h>
 
-/* Looks at a signal before the program does; true: it was the library's, and is done with. */
+/* Called before the program's handler. @return true: the signal was the library's */
 typedef bool signals_hook(int number, siginfo_t *info, void *context);
 
 /*
- * Stand before a signal from now on.
+ * Handle a signal before the program does, from now on.
  * @param number  SIGBUS, SIGSEGV or SIGHUP
  * @param hook    called in handler context, so async-signal-safe
  */
-void signals_stand_before(int number, signals_hook *hook);
+void signals_chain(int number, signals_hook *hook);
 
-/* For a hook: do with the signal what the program laid down. */
+/* For a hook: do what the program's own disposition says. */
 void signals_forward(int number, siginfo_t *info, void *context);
 
 /*

@@ -1,82 +1,55 @@
 #include "status.h"
 
 #include "libc.h"
-#include "log.h"
+#include "ownfile.h"
+#include "process.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
 #define NAME "xfermmap"
 
-/* The file grows by so many slots. */
+/* The file is allocated by so many slots at a time. */
 enum { SLOTS_AT_ONCE = 128 };
 
-#define MAPPED_BYTES (STATUS_FILES_AT + STATUS_FILES * sizeof(struct status_file))
+/*
+ * Behind the slots, and in no file: device and inode -> slot, a hash table with open addressing. A
+ * place holds a slot's number and 1 more, 0: empty.
+ */
+enum { INDEX_PLACES = 2 * STATUS_FILES, MOST_PROBES = 64 };
+
+#define FILE_BYTES   (STATUS_FILES_AT + STATUS_FILES * sizeof(struct status_file))
+#define INDEX_BYTES  (INDEX_PLACES * sizeof(uint16_t))
+#define SHARED_BYTES (FILE_BYTES + INDEX_BYTES)
 
 _Static_assert(sizeof(struct status) <= STATUS_FILES_AT, "the slots follow");
-_Static_assert(sizeof(struct status_file) == 512 && offsetof(struct status_file, path) == 48 &&
+_Static_assert(sizeof(struct status_file) == 512 && offsetof(struct status_file, path) == 88 &&
                    offsetof(struct status, counters) % sizeof(uint64_t) == 0,
                "the same for 32 and 64 bits");
 
 static struct status of_this_process;
 static struct status *status = &of_this_process;
 static struct status_file *files; /* NULL until it is shared */
-static _Atomic unsigned slots;    /* that can be written to */
+static _Atomic uint16_t *places;  /* the index */
 static char file_path[PATH_MAX];  /* "" without a file */
 static struct stat64 file_status;
+static bool taken[STATUS_FILES]; /* by this process, the keeper */
+static unsigned allocated;       /* slots of the file */
 
-static const struct trouble {
-    enum status_counter counter;
-    const char *advice;
-} troubles[] = {
-    {STATUS_FAULTS, "a file shrank, or its disk failed, while it was sent: the kernel answered "
-                    "instead; replace files by rename(2) rather than in place"},
-    {STATUS_REFUSED, "the kernel refused to map a file, which is served by read() instead; see "
-                     "ulimit -v and vm.max_map_count"},
-    {STATUS_FULL, "more files open at once than the library follows; these are served by read()"},
-};
-
-/* ---- the server that a status file is of ---- */
-
-uint64_t status_process_start(pid_t process)
-{
-    enum { FIELDS_BETWEEN = 20 }; /* from the name, which may hold anything, to "starttime" */
-    char path[32], line[1024];
-
-    (void)snprintf(path, sizeof path, "/proc/%d/stat", process);
-    int fd = libc_next(open)(path, O_RDONLY | O_CLOEXEC);
-    if (fd == -1)
-        return 0;
-    ssize_t length = libc_next(read)(fd, line, sizeof line - 1);
-    (void)libc_next(close)(fd);
-    line[length > 0 ? length : 0] = '\0';
-
-    const char *field = strrchr(line, ')');
-    for (int i = 0; field != NULL && i < FIELDS_BETWEEN; i++)
-        field = strchr(field + 1, ' ');
-    return field != NULL ? strtoull(field, NULL, 10) : 0;
-}
-
-bool status_is_alive(const struct status_header *header)
-{
-    return header->master > 0 && header->master_since != 0 &&
-           status_process_start(header->master) == header->master_since;
-}
+/* ---- the master ---- */
 
 void status_serving(void)
 {
     /* what the server has opened while it started are no downloads */
     for (size_t i = 0; status->header.master == 0 && i < STATUS_COUNTER_COUNT; i++)
         atomic_store(&status->counters[i], 0);
-    status->header.master_since = status_process_start(getpid());
+    status->header.master_since = process_start(getpid());
     status->header.master = getpid();
 }
 
@@ -86,8 +59,6 @@ void status_directives(const char *path, bool engine)
     status->header.directives_read = time(NULL);
     status->header.engine = engine;
 }
-
-/* ---- the file ---- */
 
 /* @return false: there is something that must stay, errno is EEXIST or EBUSY */
 static bool remove_former(const char *path)
@@ -103,7 +74,7 @@ static bool remove_former(const char *path)
     if (!whole || memcmp(header.name, NAME, sizeof header.name) != 0)
         return false;
     errno = EBUSY;
-    if (header.version == STATUS_VERSION && status_is_alive(&header))
+    if (header.version == STATUS_VERSION && process_is_alive(header.master, header.master_since))
         return false;
     /* anew: the sessions of a server that is gone may still count in it */
     return unlink(path) == 0;
@@ -112,14 +83,14 @@ static bool remove_former(const char *path)
 /* @return descriptor, -1: errno */
 static int create_file(const char *path)
 {
-    if (!log_directory_safe(path) || !remove_former(path))
+    if (!ownfile_directory_safe(path) || !remove_former(path))
         return -1;
-    int fd = log_open(path, O_RDWR | O_CREAT | O_EXCL, 0644);
+    int fd = ownfile_open(path, O_RDWR | O_CREAT | O_EXCL, 0644);
     if (fd == -1)
         return -1;
-    /* allocated, for a file with holes on a full disk faults when it is written to */
+    /* allocated, for a hole on a full disk faults when it is written to */
     int failure = fchmod(fd, 0644) == -1 ? errno : posix_fallocate(fd, 0, STATUS_FILES_AT);
-    if (failure == 0 && fstat64(fd, &file_status) == -1)
+    if (failure == 0 && (ftruncate(fd, FILE_BYTES) == -1 || fstat64(fd, &file_status) == -1))
         failure = errno;
     if (failure == 0)
         return fd;
@@ -142,19 +113,19 @@ static void fill_header(struct status_header *header)
 
 bool status_share(const char *path)
 {
+    const int flags = MAP_SHARED | MAP_NORESERVE, protection = PROT_READ | PROT_WRITE;
     int fd = path != NULL ? create_file(path) : -1;
-    int anonymous = fd == -1 ? MAP_ANONYMOUS : 0;
     int saved = errno;
-    void *shared = mmap(NULL, MAPPED_BYTES, PROT_READ | PROT_WRITE,
-                        MAP_SHARED | MAP_NORESERVE | anonymous, fd, 0);
+    char *shared = mmap(NULL, SHARED_BYTES, protection, flags | MAP_ANONYMOUS, -1, 0);
 
     if (shared != MAP_FAILED) {
-        status = shared;
-        files = (struct status_file *)((char *)shared + STATUS_FILES_AT);
-        fill_header(&status->header);
-        atomic_store(&slots, fd == -1 ? STATUS_FILES : 0);
-        if (fd != -1)
+        if (fd != -1 &&
+            mmap(shared, FILE_BYTES, protection, flags | MAP_FIXED, fd, 0) != MAP_FAILED)
             (void)snprintf(file_path, sizeof file_path, "%s", path);
+        status = (struct status *)(void *)shared;
+        files = (struct status_file *)(void *)(shared + STATUS_FILES_AT);
+        places = (_Atomic uint16_t *)(void *)(shared + FILE_BYTES);
+        fill_header(&status->header);
     }
     if (fd != -1)
         (void)libc_next(close)(fd);
@@ -162,46 +133,13 @@ bool status_share(const char *path)
     return path == NULL || fd != -1;
 }
 
-/* Have the file grow to hold `count` slots. @return false: errno */
-static bool grow(unsigned count)
+bool status_lost(const void *address)
 {
-    struct stat64 now;
-    unsigned before = atomic_load(&slots);
-    int fd = log_open(file_path, O_RDWR, 0);
+    uintptr_t start = (uintptr_t)status, within = (uintptr_t)address - start;
+    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
 
-    if (fd == -1)
-        return false;
-    int failure = ESTALE;
-    if (fstat64(fd, &now) == 0 && now.st_dev == file_status.st_dev &&
-        now.st_ino == file_status.st_ino)
-        failure =
-            posix_fallocate(fd, (off_t)(STATUS_FILES_AT + before * sizeof(struct status_file)),
-                            (off_t)((count - before) * sizeof(struct status_file)));
-    (void)libc_next(close)(fd);
-    errno = failure;
-    return failure == 0;
-}
-
-/* @return false: the slot can't be written to */
-static bool make_room(unsigned slot)
-{
-    static bool told;
-
-    if (slot >= STATUS_FILES || files == NULL)
-        return false;
-    if (slot < atomic_load(&slots))
-        return true;
-    if (told)
-        return false;
-    unsigned count = (slot / SLOTS_AT_ONCE + 1) * SLOTS_AT_ONCE;
-    if (!grow(count)) {
-        told = true;
-        log_line("TransferMMapStatusFile %s: %s; it shows %u of the listed files only", file_path,
-                 log_reason(errno), atomic_load(&slots));
-        return false;
-    }
-    atomic_store(&slots, count);
-    return true;
+    return files != NULL && within < SHARED_BYTES &&
+           mmap(status, SHARED_BYTES, PROT_READ | PROT_WRITE, flags, -1, 0) != MAP_FAILED;
 }
 
 /* ---- counting ---- */
@@ -216,63 +154,198 @@ uint64_t status_get(enum status_counter counter)
     return atomic_load_explicit(&status->counters[counter], memory_order_relaxed);
 }
 
-void status_file_set(unsigned slot, const char *path, uint64_t size, uint64_t locked)
+static unsigned first_place(uint64_t device, uint64_t inode)
 {
-    char shown[sizeof files->path];
-    size_t length = strlen(path);
-    bool fits = length < sizeof shown;
+    uint64_t mixed = (inode ^ device << 32 ^ device >> 32) * 0x9e3779b97f4a7c15;
 
-    if (!make_room(slot))
-        return;
-    struct status_file *file = &files[slot];
-    (void)snprintf(shown, sizeof shown, "%s%s", fits ? "" : "...",
-                   path + (fits ? 0 : length - (sizeof shown - sizeof "...")));
-    if (atomic_load(&file->used) == 0 || strncmp(file->path, shown, sizeof shown) != 0) {
-        atomic_store(&file->used, 0);
-        atomic_store(&file->downloads, 0);
-        atomic_store(&file->bytes, 0);
-        atomic_store(&file->bytes_kernel, 0);
-        memcpy(file->path, shown, sizeof shown);
+    return (unsigned)(mixed >> 40) % INDEX_PLACES;
+}
+
+/* @return NULL: not listed. The slot may change while it is looked at: it is advice. */
+static struct status_file *find(uint64_t device, uint64_t inode)
+{
+    unsigned first = first_place(device, inode);
+
+    for (unsigned i = 0; files != NULL && i < MOST_PROBES; i++) {
+        unsigned slot =
+            atomic_load_explicit(&places[(first + i) % INDEX_PLACES], memory_order_relaxed);
+        if (slot == 0)
+            break;
+        struct status_file *file = &files[(slot - 1) % STATUS_FILES];
+        if (file->identity.inode == inode && file->identity.device == device)
+            return file;
     }
-    file->size = size;
-    file->locked = locked;
-    atomic_store(&file->used, 1);
+    return NULL;
 }
 
-void status_file_clear(unsigned slot)
+struct status_identity status_identity_of(const struct stat64 *file)
 {
-    if (slot < atomic_load(&slots))
-        atomic_store(&files[slot].used, 0);
+    return (struct status_identity){.device = file->st_dev,
+                                    .inode = file->st_ino,
+                                    .size = (uint64_t)file->st_size,
+                                    .modified = file->st_mtim.tv_sec,
+                                    .modified_ns = file->st_mtim.tv_nsec};
 }
 
-void status_file_add(unsigned slot, uint64_t downloads, uint64_t bytes, uint64_t bytes_kernel)
+void status_file_opened(const struct stat64 *opened)
 {
-    if (slot >= atomic_load_explicit(&slots, memory_order_relaxed))
+    struct status_identity identity = status_identity_of(opened);
+    struct status_file *file = find(identity.device, identity.inode);
+
+    if (file == NULL)
         return;
-    struct status_file *file = &files[slot];
-    atomic_fetch_add_explicit(&file->downloads, downloads, memory_order_relaxed);
+    bool same = memcmp(&file->identity, &identity, sizeof identity) == 0;
+    status_add(same ? STATUS_LISTED : STATUS_CHANGED, 1);
+    atomic_fetch_add_explicit(&file->opened, 1, memory_order_relaxed);
+}
+
+void status_file_read(dev_t device, ino64_t inode, uint64_t bytes, uint64_t bytes_kernel)
+{
+    struct status_file *file = find(device, inode);
+
+    if (file == NULL)
+        return;
     atomic_fetch_add_explicit(&file->bytes, bytes, memory_order_relaxed);
     atomic_fetch_add_explicit(&file->bytes_kernel, bytes_kernel, memory_order_relaxed);
 }
 
-bool status_lost(const void *address)
-{
-    uintptr_t start = (uintptr_t)status, within = (uintptr_t)address - start;
-    const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
+/* ---- the keeper ---- */
 
-    return files != NULL && within < MAPPED_BYTES &&
-           mmap(status, MAPPED_BYTES, PROT_READ | PROT_WRITE, flags, -1, 0) != MAP_FAILED;
+void status_keeper_is(const struct status_keeper *keeper)
+{
+    status->header.keeper = *keeper;
 }
 
-void status_log_trouble(void)
+/* Allocate the file up to this slot. @return false: errno */
+static bool allocate(unsigned slot)
 {
-    static bool told[STATUS_COUNTER_COUNT];
+    struct stat64 now;
 
-    for (size_t i = 0; i < sizeof troubles / sizeof troubles[0]; i++) {
-        enum status_counter counter = troubles[i].counter;
-        if (told[counter] || status_get(counter) == 0)
-            continue;
-        told[counter] = true;
-        log_line("%s", troubles[i].advice);
+    if (slot < allocated || file_path[0] == '\0')
+        return true;
+    int fd = ownfile_open(file_path, O_RDWR, 0);
+    if (fd == -1)
+        return false;
+    int failure = ESTALE;
+    unsigned count = (slot / SLOTS_AT_ONCE + 1) * SLOTS_AT_ONCE;
+    if (fstat64(fd, &now) == 0 && now.st_dev == file_status.st_dev &&
+        now.st_ino == file_status.st_ino)
+        failure =
+            posix_fallocate(fd, (off_t)(STATUS_FILES_AT + allocated * sizeof(struct status_file)),
+                            (off_t)((count - allocated) * sizeof(struct status_file)));
+    (void)libc_next(close)(fd);
+    if (failure == 0)
+        allocated = count;
+    errno = failure;
+    return failure == 0;
+}
+
+/* A path as a slot shows it. */
+static void abbreviate(char *shown, const char *path)
+{
+    size_t length = strlen(path), size = sizeof files->path;
+    bool fits = length < size;
+
+    memset(shown, 0, size);
+    (void)snprintf(shown, size, "%s%s", fits ? "" : "...",
+                   path + (fits ? 0 : length - (size - sizeof "...")));
+}
+
+/* A session may write anything there. */
+static unsigned slots_used(void)
+{
+    unsigned slots = atomic_load(&status->header.slots);
+
+    return slots < STATUS_FILES ? slots : STATUS_FILES;
+}
+
+/* Search from the slot behind the one taken last: a list has the same order each time. */
+static unsigned slot_of(const char *shown)
+{
+    static unsigned next;
+    unsigned slots = slots_used(), unused = STATUS_NO_SLOT;
+
+    for (unsigned i = 0; i < slots; i++) {
+        unsigned slot = (next + i) % slots;
+        bool used = atomic_load(&files[slot].used) != 0;
+        if (used && !taken[slot] && memcmp(files[slot].path, shown, sizeof files->path) == 0) {
+            next = slot + 1;
+            return slot;
+        }
+        if (!used && !taken[slot] && unused == STATUS_NO_SLOT)
+            unused = slot;
+    }
+    return unused != STATUS_NO_SLOT ? unused : slots;
+}
+
+unsigned status_file_take(const char *path)
+{
+    char shown[sizeof files->path];
+
+    errno = ENOSPC;
+    if (files == NULL)
+        return STATUS_NO_SLOT;
+    abbreviate(shown, path);
+    unsigned slot = slot_of(shown);
+    if (slot >= STATUS_FILES || !allocate(slot))
+        return STATUS_NO_SLOT;
+    struct status_file *file = &files[slot];
+    if (atomic_load(&file->used) == 0) {
+        struct status_file fresh = {.used = 0};
+        memcpy(fresh.path, shown, sizeof fresh.path);
+        *file = fresh;
+    }
+    taken[slot] = true;
+    if (slot >= slots_used())
+        atomic_store(&status->header.slots, slot + 1);
+    return slot;
+}
+
+void status_file_set(unsigned slot, unsigned line, const struct status_identity *identity,
+                     uint64_t locked, uint64_t resident)
+{
+    if (slot >= STATUS_FILES)
+        return;
+    struct status_file *file = &files[slot];
+    file->line = line;
+    file->identity = *identity;
+    file->locked = locked;
+    file->resident = resident;
+    atomic_store(&file->used, 1);
+}
+
+void status_files_begin(void)
+{
+    memset(taken, 0, sizeof taken);
+}
+
+/* A file without a place among those that are looked at is not counted. */
+static void add_to_index(uint16_t *index, unsigned slot)
+{
+    unsigned at = first_place(files[slot].identity.device, files[slot].identity.inode);
+
+    for (unsigned i = 0; i < MOST_PROBES; i++, at = (at + 1) % INDEX_PLACES) {
+        if (index[at] == 0) {
+            index[at] = (uint16_t)(slot + 1);
+            return;
+        }
+    }
+}
+
+void status_files_end(void)
+{
+    static uint16_t index[INDEX_PLACES];
+
+    memset(index, 0, sizeof index);
+    for (unsigned slot = 0; files != NULL && slot < STATUS_FILES; slot++) {
+        if (taken[slot])
+            add_to_index(index, slot);
+        else if (slot < slots_used())
+            atomic_store(&files[slot].used, 0);
+    }
+    /* place by place, so that what stays where it is can be found all the time */
+    for (unsigned i = 0; files != NULL && i < INDEX_PLACES; i++) {
+        if (atomic_load(&places[i]) != index[i])
+            atomic_store(&places[i], index[i]);
     }
 }

@@ -1,7 +1,8 @@
 /*
- * What the library counts, in memory that the master and all its sessions share, and in a file that
- * an administrator's tool reads. A session can write here, so the master trusts nothing of it: it
- * reads numbers, to tell of trouble, and takes no pointer, length or path from it.
+ * What the library counts, in memory that the master, the keeper and all sessions share, and in a
+ * file that the tool reads. A session can write all of it. So what is read from it is only ever a
+ * number to show or to add to, or an index that is checked: no pointer, no path, no process to
+ * signal.
  */
 #ifndef STATUS_H
 #define STATUS_H
@@ -10,18 +11,19 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 
 /* X(name, what the log and the tool say of it) */
 #define STATUS_COUNTERS(X)                                                                         \
-    X(LISTED, "opened from listed files")                                                          \
     X(MAPPED, "opened to be mapped")                                                               \
     X(SMALL, "opens left to the kernel as too small")                                              \
     X(ODD, "opens left to the kernel for the file system they are on")                             \
-    X(FULL, "opens left to the kernel as too many at once")                                        \
-    X(BYTES, "bytes from memory")                                                                  \
+    X(FULL, "opens left to the kernel for their descriptor number")                                \
+    X(LISTED, "opens of listed files")                                                             \
+    X(CHANGED, "opens of listed files that had changed")                                           \
+    X(BYTES, "bytes from mapped files")                                                            \
     X(BYTES_KERNEL, "bytes of these files by the kernel")                                          \
-    X(CHANGED, "listed files found changed")                                                       \
     X(FAULTS, "faults survived")                                                                   \
     X(REFUSED, "mappings refused")
 
@@ -33,15 +35,27 @@ enum status_counter {
 };
 
 enum {
-    STATUS_VERSION = 2,
+    STATUS_VERSION = 3,
     STATUS_FILES = 32768, /* slots for listed files; what is listed beyond has none */
-    STATUS_FILES_AT = 8192
+    STATUS_FILES_AT = 8192,
+    STATUS_NO_SLOT = STATUS_FILES
 };
 
-/* Where the status file is unless a directive says otherwise. */
-#define STATUS_DEFAULT_PATH "/run/xfermmap.status"
+/* A number of bytes that is not known. */
+#define STATUS_UNKNOWN UINT64_MAX
 
-/* Numbers are the machine's own, and stand at the same places for 32 and 64 bits. */
+/* What the process that keeps the listed files is at. */
+enum status_keeping { STATUS_KEEPS_NOTHING, STATUS_READING_IN, STATUS_READY };
+
+struct status_keeper {
+    int32_t process;
+    uint32_t state;       /* enum status_keeping */
+    uint64_t start;       /* as of process_start() */
+    int64_t since;        /* seconds since the Epoch */
+    uint64_t done, total; /* bytes read in, and to be read in */
+};
+
+/* Numbers are the machine's own, at the same offsets for 32 and 64 bits. */
 struct status_header {
     char name[8];          /* "xfermmap" */
     uint32_t version;      /* STATUS_VERSION */
@@ -50,33 +64,43 @@ struct status_header {
     uint32_t files_at;     /* where the slots start, bytes: STATUS_FILES_AT */
     uint32_t file_size;    /* of a slot, bytes */
     int32_t master;        /* process that listens; 0: none does yet */
-    uint64_t master_since; /* its start, as of status_process_start() */
+    uint64_t master_since; /* its start, as of process_start() */
     int64_t started;       /* seconds since the Epoch */
     int64_t directives_read;
-    uint32_t engine; /* 0: off everywhere */
-    uint32_t unused;
+    uint32_t engine;        /* 0: off everywhere */
+    _Atomic uint32_t slots; /* how many have been used, or more */
+    struct status_keeper keeper;
     char directives[PATH_MAX]; /* the directive file */
+};
+
+/* A file's identity and state as the keeper last saw it: fstat(2). */
+struct status_identity {
+    uint64_t device, inode, size; /* bytes */
+    int64_t modified, modified_ns;
 };
 
 /* A listed file. */
 struct status_file {
-    _Atomic uint32_t used; /* 0: this slot stands for no file */
-    uint32_t unused;
-    uint64_t size;   /* bytes */
-    uint64_t locked; /* bytes, of these */
-    _Atomic uint64_t downloads, bytes, bytes_kernel;
-    char path[464]; /* of one that is longer the end, after "..." */
+    _Atomic uint32_t used; /* 0: a free slot */
+    uint32_t line;         /* its TransferMMapFile argument, counted from 0: the order to show */
+    struct status_identity identity;
+    uint64_t locked;   /* bytes of it that are locked */
+    uint64_t resident; /* bytes of it that are in memory; STATUS_UNKNOWN */
+    _Atomic uint64_t opened, bytes, bytes_kernel;
+    char path[424]; /* of one that is longer the end, after "..." */
 };
 
-/* The file starts with this. The slots follow, at STATUS_FILES_AT, as many as were ever used. */
+/* The file starts with this. The slots follow, at STATUS_FILES_AT. */
 struct status {
     struct status_header header;
     _Atomic uint64_t counters[STATUS_COUNTER_COUNT];
 };
 
+/* ---- the master: main flow ---- */
+
 /*
  * Share what is counted with all processes forked from now on; until then each counts for itself.
- * @param path  status file to make anew, mode 0644, in a directory that not everyone may write to;
+ * @param path  status file to make anew, mode 0644, in a directory that is not world-writable;
  *              NULL: none, it is shared in memory only
  * @return false: the file can't be made, it is shared in memory only. errno: EBUSY, it is that of a
  *         server at work; EEXIST, it is something else than a status file; EPERM, the directory; or
@@ -85,60 +109,65 @@ struct status {
 bool status_share(const char *path);
 
 /*
- * The master is this process, and what is counted starts from 0. Main flow; again, but counting on,
+ * The master is this process, and what is counted starts from 0. Called again, and counting on,
  * after the server has forked into the background.
  */
 void status_serving(void);
 
 /*
- * The directive file was read now. Main flow of the master.
+ * The directive file was read now.
  * @param path    absolute
  * @param engine  whether any host serves from memory
  */
 void status_directives(const char *path, bool engine);
 
-/* Add to a counter. Async-signal-safe, lock-free. */
+/* ---- counting: async-signal-safe, lock-free, keeps errno ---- */
+
 void status_add(enum status_counter counter, uint64_t amount);
 
 uint64_t status_get(enum status_counter counter);
 
 /*
- * Say what a slot stands for. What was counted in it starts from 0, unless the path is the same.
- * Master only, one thread at a time; not async-signal-safe.
- * @param slot    from STATUS_FILES on, and where the disk is full: the file is not shown
- * @param size    bytes
- * @param locked  bytes that are locked in memory
+ * A file was opened: count that if it is listed.
+ * @param file  as of fstat(2)
  */
-void status_file_set(unsigned slot, const char *path, uint64_t size, uint64_t locked);
-
-/* A slot stands for no file any more. Master only; async-signal-safe. */
-void status_file_clear(unsigned slot);
+void status_file_opened(const struct stat64 *file);
 
 /*
- * Add to what was counted of a listed file. Async-signal-safe, lock-free.
- * @param slot          one that stands for no file, or is out of range: nothing is done
- * @param bytes         served from memory
- * @param bytes_kernel  served by the kernel
+ * Add to what was read of a file, if it is listed.
+ * @param bytes, bytes_kernel  served from a mapping, and by the kernel
  */
-void status_file_add(unsigned slot, uint64_t downloads, uint64_t bytes, uint64_t bytes_kernel);
+void status_file_read(dev_t device, ino64_t inode, uint64_t bytes, uint64_t bytes_kernel);
+
+/* ---- the keeper: one process at a time, but for the moment when a newer one takes over ---- */
+
+/* Say what the keeper is at. */
+void status_keeper_is(const struct status_keeper *keeper);
+
+/* Begin, and end, a list: files that are not taken in between are listed no more. */
+void status_files_begin(void);
+void status_files_end(void);
 
 /*
- * For the handler of a fault: whether what is shared here is what faulted, because somebody
- * truncated the status file. This process then counts for itself. Async-signal-safe.
+ * Take the slot that has this path, so that its counters go on, or else a free one.
+ * @return its number; STATUS_NO_SLOT: all are taken, or the disk is full (errno of
+ *         posix_fallocate(3))
+ */
+unsigned status_file_take(const char *path);
+
+/* Say what is known of a file. @param slot  STATUS_NO_SLOT: nothing is done */
+void status_file_set(unsigned slot, unsigned line, const struct status_identity *identity,
+                     uint64_t locked, uint64_t resident);
+
+/* The identity of a file as of fstat(2). */
+struct status_identity status_identity_of(const struct stat64 *file);
+
+/* ---- others ---- */
+
+/*
+ * For the handler of a fault: whether the shared memory is what faulted, because the status file
+ * was truncated. This process then counts for itself. Async-signal-safe.
  */
 bool status_lost(const void *address);
-
-/* Log a line for each kind of trouble that sessions have met and that has not been told yet. */
-void status_log_trouble(void);
-
-/*
- * When a process was started, in clock ticks since the system was: with its number it names one
- * process for good. proc(5).
- * @return 0: there is no such process, or no /proc
- */
-uint64_t status_process_start(pid_t process);
-
-/* Whether the process that a status file names as its server is alive. */
-bool status_is_alive(const struct status_header *header);
 
 #endif

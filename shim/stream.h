@@ -1,77 +1,107 @@
 /*
- * An open file being served: its offset, shared by all duplicates of the descriptor, and the window
- * of the file that is in memory. All functions here take any descriptor; on one that is not served
- * they do nothing and say so. All are async-signal-safe and keep errno on success.
+ * An open file that is served: its offset, and the window of the file that is mapped. One
+ * descriptor has one stream. All functions take any descriptor, and do nothing on one that is not
+ * served. All are async-signal-safe and keep errno on success.
  *
- * While a stream is served, the kernel's own offset of the open file lags behind. Whatever the
- * library doesn't serve itself finds the kernel's offset put where the stream stands: the
- * hand-over.
+ * While a stream is served, the kernel's own offset of the open file lags behind. Before the kernel
+ * uses it, it is set to the stream's: the hand-over.
  */
 #ifndef STREAM_H
 #define STREAM_H
 
+#include "filesystem.h"
+#include "mapping.h"
+#include "readahead.h"
+
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/types.h>
-#include <sys/uio.h>
 
-/* Instead of a place in the file: read where the stream stands, and move it. */
-#define STREAM_OFFSET INT64_MIN
+enum { STREAM_LIMIT = 4096 /* descriptors from here up are left to the kernel */ };
+
+/* A stream's offset while it can't be read from. */
+enum {
+    STREAM_BUSY = -1,     /* another thread hands it over or seeks, in a critical section */
+    STREAM_RELEASED = -2, /* no longer served; the kernel's offset is authoritative */
+    STREAM_CLOSED = -3    /* the descriptor is closed, or about to be */
+};
+
+struct stream {
+    atomic_bool served;
+    _Atomic uint32_t users; /* calls under way, and 1 more while it is served; 0: unused */
+    _Atomic off64_t offset; /* where the next read starts, bytes; or one of the above */
+    off64_t kernel_offset;  /* the lagging one; in critical sections only */
+
+    /* Held by the call that copies, and never waited for: a second one asks the kernel. The members
+     * up to `bytes` belong to its holder. */
+    atomic_flag busy;
+    enum filesystem filesystem;
+    struct mapping window;
+    off64_t size; /* of the file, as last seen, bytes */
+    struct readahead reader;
+    uint64_t bytes; /* served from the window so far */
+
+    _Atomic uint64_t bytes_kernel; /* served by the kernel so far */
+    dev_t device;
+    ino64_t inode;
+};
+
+/* By descriptor. The table never moves, so that a call can look without a lock. */
+extern struct stream streams[STREAM_LIMIT];
+
+static inline int stream_fd(const struct stream *stream)
+{
+    return (int)(stream - streams);
+}
+
+/* Whether a descriptor is served: all that a call on one that is not has to pay for. */
+static inline bool stream_is_served(int fd)
+{
+    return (unsigned)fd < STREAM_LIMIT &&
+           atomic_load_explicit(&streams[fd].served, memory_order_relaxed);
+}
+
+/* ---- beginning and end ---- */
 
 /*
  * Say which files are served from now on.
  * @param serve     false: none
- * @param min_size  bytes; smaller files are left to the kernel unless listed
+ * @param min_size  bytes; smaller files are left to the kernel
  */
 void stream_policy(bool serve, off64_t min_size);
 
-/*
- * open(2) has given `fd`: serve it if it is a regular file that the policy wants served.
- * @param path  what it was opened as
- */
-void stream_opened(int fd, const char *path, int flags);
+/* open(2) has returned `fd`: serve it if it is a regular file that the policy wants served. */
+void stream_opened(int fd, int flags);
 
-/*
- * Read from memory, or from the kernel at the stream's place where memory can't be had.
- * @param offset  in the file, bytes; or STREAM_OFFSET
- * @param result  out: as of preadv(2), with errno
- * @return false: it is the kernel's to answer, whose offset is right
- */
-bool stream_read(int fd, const struct iovec *parts, int count, off64_t offset, ssize_t *result);
-
-/* The same with parts that are the program's: they may be nowhere, or be read into. */
-bool stream_readv(int fd, const struct iovec *parts, int count, off64_t offset, ssize_t *result);
-
-/*
- * sendfile(2), for which the disk is asked ahead as for reads. With `offset` NULL the kernel's
- * offset is put right before, for good.
- */
-ssize_t stream_send(int out, int in, off64_t *offset, size_t count);
-
-/* The kernel has sent so many bytes of it, or failed: for the counters. Keeps errno. */
-void stream_sent(int fd, ssize_t bytes);
-
-/* lseek(2). @return false: it is the kernel's to answer */
-bool stream_seek(int fd, off64_t offset, int whence, off64_t *result);
+/* `fd` is new, and not served: what its number stood for was closed by a direct system call. */
+void stream_forget(int fd);
 
 /* `fd` is about to be closed: its number may come back as anything. */
 void stream_closing(int fd);
 
-/* `duplicate` stands, or is about to stand, for the same open file. @return false: not served */
-bool stream_duplicated(int fd, int duplicate);
-
-/*
- * dup2(2), before and after: `target` is let go, and follows `fd` from before the call, so that no
- * other thread finds it without its stream.
- * @param result  the call's, returned as it is
- */
-bool stream_replacing(int fd, int target);
-int stream_replaced(int target, bool shared, int result);
-
-/* Hand a descriptor over to the kernel for good, its duplicates too. */
-void stream_let_go(int fd);
+/* Hand a descriptor over to the kernel for good. */
+void stream_hand_over(int fd);
 
 /* The same for a range of descriptors, both ends included. */
-void stream_let_go_range(unsigned first, unsigned last);
+void stream_hand_over_range(unsigned first, unsigned last);
+
+/* lseek(2). @return false: it is the kernel's to answer */
+bool stream_seek(int fd, off64_t offset, int whence, off64_t *result);
+
+/* ---- for calls under way: reading.c, sending.c ---- */
+
+/*
+ * Keep a descriptor's stream from being unmapped or used again until stream_leave().
+ * @return NULL: it has none, or this is the child of a vfork(2), whose descriptors are its own
+ */
+struct stream *stream_enter(int fd);
+void stream_leave(struct stream *stream);
+
+/* Where the stream's next read starts, or STREAM_RELEASED or STREAM_CLOSED. */
+off64_t stream_offset(const struct stream *stream);
+
+/* Count what the kernel has read or sent of it. */
+void stream_count_kernel(struct stream *stream, ssize_t bytes);
 
 #endif

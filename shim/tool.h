@@ -32,9 +32,10 @@ const char *tool_directive_file(void);
 
 struct tool_snapshot {
     struct status_header header;
-    bool alive; /* the server that the file is of */
+    bool alive;        /* the server that the file is of */
+    bool keeper_alive; /* and its keeper; without it nothing is locked, nor known to be resident */
     uint64_t counters[STATUS_COUNTER_COUNT];
-    struct status_file *files; /* allocated; those in use only, in the order of their slots */
+    struct status_file *files; /* allocated; those in use only, in the order of the list */
     size_t count;
 };
 
@@ -61,17 +62,7 @@ void tool_print_prometheus_down(FILE *out);
  */
 void tool_make_printable(char *text, size_t size);
 
-/* ---- sizes ---- */
-
-/*
- * How much of a file is in memory, in the page cache.
- * @param bytes  out
- * @return false: it can't be told. errno: EPERM, the kernel tells only who owns the file or may
- *         write to it, mincore(2); EINVAL, it is no regular file; or as of open(2), mmap(2)
- */
-bool tool_resident(const char *path, uint64_t *bytes);
-
-/* A number of bytes for people, as in "1.5 GiB". */
+/* A number of bytes for people, as in "1.5 GiB"; "?" of STATUS_UNKNOWN. */
 struct tool_size {
     char text[16];
 };

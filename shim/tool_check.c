@@ -1,14 +1,14 @@
-#include "allowance.h"
-#include "config.h"
-#include "everyone.h"
-#include "log.h"
-#include "preload.h"
+#include "config_file.h"
+#include "listed.h"
+#include "lookout.h"
+#include "memory_limits.h"
+#include "ownfile.h"
+#include "residency.h"
 #include "tool.h"
 
 #include <argp.h>
 #include <errno.h>
-#include <glob.h>
-#include <search.h>
+#include <poll.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -42,10 +42,8 @@ static const struct argp argp = {
 };
 
 struct sum {
-    uint64_t most; /* bytes, TransferMMapMaxMemory */
-    size_t files, missing, crowded;
-    uint64_t bytes, taken; /* of all; and of those that fit, whole pages */
-    void *seen;            /* tsearch(3): a file may have several names */
+    size_t files, wrong;
+    uint64_t bytes;
 };
 
 /* A line that has in it what somebody has named a file, or written into one. */
@@ -64,92 +62,74 @@ __attribute__((format(printf, 2, 3))) static void say(FILE *out, const char *for
     free(text);
 }
 
-/* ---- one file ---- */
+/* ---- the listed files, in the lookout's child ---- */
 
-static bool is_public(const char *path, mode_t mode)
+static void print_file(const struct listed_file *file, struct sum *sum)
 {
-    char *real = realpath(path, NULL);
-    bool public = real != NULL && everyone_may_read(real, mode);
+    const char *wrong = file->skipped ? "no answer" : file->problem;
 
-    free(real);
-    return public;
-}
-
-/* @return why the library could not list it; NULL: it can */
-static const char *problem_of(const char *path, struct stat64 *status)
-{
-    int fd = preload_open(path);
-    const char *problem = preload_problem(fd, status);
-
-    if (fd != -1)
-        (void)close(fd);
-    return problem;
-}
-
-static int compare_files(const void *one, const void *other)
-{
-    const struct stat64 *a = one, *b = other;
-
-    if (a->st_dev != b->st_dev)
-        return a->st_dev < b->st_dev ? -1 : 1;
-    return (a->st_ino > b->st_ino) - (a->st_ino < b->st_ino);
-}
-
-/* @return whether it was seen before, by another name or the same */
-static bool seen_before(const struct stat64 *status, struct sum *sum)
-{
-    struct stat64 *copy = malloc(sizeof *copy);
-
-    if (copy == NULL)
-        return false;
-    *copy = *status;
-    struct stat64 *const *first = tsearch(copy, &sum->seen, compare_files);
-    bool seen = first != NULL && *first != copy;
-    if (seen)
-        free(copy);
-    return seen;
-}
-
-static void check_file(const char *path, struct sum *sum)
-{
-    struct stat64 status = {.st_size = 0};
-    uint64_t resident;
-    const char *problem = problem_of(path, &status);
-
-    if (problem != NULL) {
-        say(stderr, "xfermmap: TransferMMapFile %s: %s", path, problem);
-        sum->missing++;
+    sum->wrong += wrong != NULL;
+    if (wrong != NULL)
+        say(stderr, "xfermmap: TransferMMapFile %s: %s", file->path, wrong);
+    if (wrong != NULL && !file->skipped)
         return;
-    }
-    if (seen_before(&status, sum))
-        return;
-    if (!allowance_take(sum->most, &sum->taken, status.st_size)) {
-        say(stderr,
-            "xfermmap: TransferMMapFile %s: no room for it in TransferMMapMaxMemory; it would "
-            "be mapped, but not kept in memory",
-            path);
-        sum->crowded++;
-    }
     if (sum->files++ == 0)
-        (void)printf("%10s %10s  %-8s  %s\n", "size", "resident", "readable", "listed file");
-    sum->bytes += (uint64_t)status.st_size;
-    say(stdout, "%10s %10s  %-8s  %s", tool_size((uint64_t)status.st_size).text,
-        tool_resident(path, &resident) ? tool_size(resident).text : "?",
-        is_public(path, status.st_mode) ? "by all" : "by some", path);
+        (void)printf("%10s %10s  %s\n", "size", "resident", "listed file");
+    sum->bytes += file->memory.mapping.length;
+    say(stdout, "%10s %10s  %s",
+        tool_size(file->skipped ? STATUS_UNKNOWN : file->memory.mapping.length).text,
+        tool_size(file->skipped ? STATUS_UNKNOWN : residency_bytes(&file->memory)).text,
+        file->path);
 }
 
-static void check_pattern(const char *pattern, struct sum *sum)
+static void print_memory(const struct config *config, const struct sum *sum)
 {
-    glob_t found;
+    uint64_t lock = limits_lock(), machine = limits_memory();
 
-    if (glob(pattern, GLOB_NOCHECK, NULL, &found) != 0) {
-        say(stderr, "xfermmap: TransferMMapFile %s: the wildcard can't be expanded", pattern);
-        sum->missing++;
-        return;
+    (void)printf("\n%zu listed file%s, %s; TransferMMapMaxMemory is %s of %s\n", sum->files,
+                 sum->files == 1 ? "" : "s", tool_size(sum->bytes).text,
+                 tool_size(config_max_memory(config, machine)).text, tool_size(machine).text);
+    if (config->lock && lock < sum->bytes)
+        (void)printf("TransferMMapLock: this user may lock %s only; set LimitMEMLOCK=infinity in "
+                     "the server's unit, or ulimit -l unlimited\n",
+                     tool_size(lock).text);
+}
+
+/* @return whether all of them would be kept */
+static bool print_files(const struct config *config)
+{
+    struct listed listed = {.count = 0};
+    struct sum sum = {.files = 0};
+
+    listed_expand(&listed, &config->files);
+    listed_map(&listed, config_max_memory(config, limits_memory()));
+    for (size_t i = 0; i < listed.count; i++)
+        print_file(listed.files[i], &sum);
+    print_memory(config, &sum);
+    return sum.wrong == 0 && fflush(stdout) == 0;
+}
+
+/* ---- their parent ---- */
+
+/* @return whether all of them would be kept */
+static bool check_files(const struct config *config)
+{
+    enum lookout_event event = LOOKOUT_STUCK;
+    int exit_status = TOOL_TROUBLE;
+
+    if (fflush(stdout) == EOF)
+        return false; /* errno: main() tells it */
+    while (event == LOOKOUT_STUCK || event == LOOKOUT_NOTHING) {
+        struct pollfd child = {.fd = lookout_descriptor(), .events = POLLIN};
+        if (event == LOOKOUT_NOTHING)
+            (void)poll(&child, 1, 1000);
+        event = event == LOOKOUT_STUCK ? lookout_begin() : lookout_look(&exit_status);
     }
-    for (size_t i = 0; i < found.gl_pathc; i++)
-        check_file(found.gl_pathv[i], sum);
-    globfree(&found);
+    if (event == LOOKOUT_CHILD)
+        exit(print_files(config) ? TOOL_FINE : TOOL_TROUBLE);
+    if (event == LOOKOUT_FAILED)
+        say(stderr, "xfermmap: the listed files can't be looked at: %s", strerror(errno));
+    return event == LOOKOUT_DONE && exit_status == TOOL_FINE;
 }
 
 /* ---- the directives ---- */
@@ -172,23 +152,10 @@ static void print_directives(const struct config *config)
                      tool_size((uint64_t)config->min_size).text);
 }
 
-static void print_memory(const struct config *config, const struct sum *sum)
-{
-    uint64_t lock = allowance_lock();
-
-    (void)printf("\n%zu listed file%s, %s; TransferMMapMaxMemory is %s of %s\n", sum->files,
-                 sum->files == 1 ? "" : "s", tool_size(sum->bytes).text, tool_size(sum->most).text,
-                 tool_size(allowance_memory()).text);
-    if (config->lock && lock < sum->taken)
-        (void)printf("TransferMMapLock: this user may lock %s only; set LimitMEMLOCK=infinity in "
-                     "the server's unit, or ulimit -l unlimited\n",
-                     tool_size(lock).text);
-}
-
 /* Where the library would write a file of its own. @return false: it could not */
 static bool check_place(const char *directive, const char *path)
 {
-    if (path == NULL || log_directory_safe(path))
+    if (path == NULL || path[0] != '/' || ownfile_directory_safe(path))
         return true;
     (void)fprintf(stderr, "xfermmap: %s %s: %s\n", directive, path,
                   errno == EPERM    ? "its directory has to be root's, or that of who runs the "
@@ -201,17 +168,12 @@ static bool check_place(const char *directive, const char *path)
 /* @return whether all of it would be as it says */
 static bool check_valid(const struct config *config)
 {
-    struct sum sum = {.most = allowance_listed(&config->max_memory)};
     bool fine = config->notes.count == 0;
 
-    fine = check_place("TransferMMapLog", config->log_path) && fine;
+    fine = check_place("TransferMMapLog", config->log) && fine;
     fine = check_place("TransferMMapStatusFile", config->status_path) && fine;
     print_directives(config);
-    for (size_t i = 0; i < config->files.count; i++)
-        check_pattern(config->files.items[i], &sum);
-    print_memory(config, &sum);
-    tdestroy(sum.seen, free);
-    return fine && sum.missing == 0 && sum.crowded == 0;
+    return check_files(config) && fine;
 }
 
 static bool print_remarks(const struct config *config)
@@ -236,7 +198,7 @@ int tool_check(int count, char **arguments)
                       strerror(errno));
         return TOOL_TROUBLE;
     }
-    log_as(geteuid());
+    ownfile_as(geteuid());
     fine = print_remarks(&config);
     if (!fine)
         (void)fprintf(

@@ -6,6 +6,34 @@
 #include <string.h>
 #include <time.h>
 
+/* What is told of each listed file, in JSON and for Prometheus. */
+static const struct column {
+    const char *key;
+    size_t member;                            /* of struct status_file */
+    const char *metric, *label, *type, *help; /* without help: as the one before */
+} columns[] = {
+#define AT(member) offsetof(struct status_file, member)
+    {"size", AT(identity.size), "size_bytes", "", "gauge", "Size of a listed file."},
+    {"locked", AT(locked), "locked_bytes", "", "gauge", "What of it is locked in memory."},
+    {"resident", AT(resident), "resident_bytes", "", "gauge",
+     "What of it is in memory, where that is known."},
+    {"opened", AT(opened), "opened_total", "", "counter", "How often it was opened."},
+    {"bytes", AT(bytes), "bytes_total", ",source=\"memory\"", "counter",
+     "Bytes read of it, where it is mapped."},
+    {"bytes_kernel", AT(bytes_kernel), "bytes_total", ",source=\"kernel\"", NULL, NULL},
+#undef AT
+};
+
+enum { COLUMNS = sizeof columns / sizeof columns[0] };
+
+static uint64_t value_of(const struct status_file *file, const struct column *column)
+{
+    uint64_t value;
+
+    memcpy(&value, (const char *)file + column->member, sizeof value);
+    return value;
+}
+
 /* ---- for people ---- */
 
 static const char *local_time(int64_t seconds, char *text, size_t size)
@@ -35,6 +63,25 @@ static void print_server(const struct tool_snapshot *snapshot, FILE *out)
                   header->engine != 0 ? "on" : "off");
 }
 
+static void print_keeper(const struct tool_snapshot *snapshot, FILE *out)
+{
+    const struct status_keeper *keeper = &snapshot->header.keeper;
+    char since[32];
+
+    if (keeper->state == STATUS_KEEPS_NOTHING)
+        return;
+    (void)fprintf(out, "Keeper: process %" PRId32 "%s, since %s, ", keeper->process,
+                  snapshot->keeper_alive ? "" : ", which is gone",
+                  local_time(keeper->since, since, sizeof since));
+    if (!snapshot->keeper_alive)
+        (void)fputs("listed files are served, but not kept in memory\n\n", out);
+    else if (keeper->state == STATUS_READY)
+        (void)fputs("ready\n\n", out);
+    else
+        (void)fprintf(out, "reading in: %s of %s\n\n", tool_size(keeper->done).text,
+                      tool_size(keeper->total).text);
+}
+
 static void print_files(const struct tool_snapshot *snapshot, FILE *out)
 {
     static const char row[] = "%10s %10s %10s %10s %12s %12s  %s\n";
@@ -43,17 +90,15 @@ static void print_files(const struct tool_snapshot *snapshot, FILE *out)
         (void)fputs("No file is listed.\n\n", out);
         return;
     }
-    (void)fprintf(out, row, "size", "locked", "resident", "downloads", "from memory", "by kernel",
+    (void)fprintf(out, row, "size", "locked", "resident", "opened", "mapped", "by kernel",
                   "listed file");
     for (size_t i = 0; i < snapshot->count; i++) {
         const struct status_file *file = &snapshot->files[i];
-        char downloads[24];
-        uint64_t resident;
-        bool told = tool_resident(file->path, &resident);
+        char opened[24];
 
-        (void)snprintf(downloads, sizeof downloads, "%" PRIu64, file->downloads);
-        (void)fprintf(out, row, tool_size(file->size).text, tool_size(file->locked).text,
-                      told ? tool_size(resident).text : "?", downloads, tool_size(file->bytes).text,
+        (void)snprintf(opened, sizeof opened, "%" PRIu64, file->opened);
+        (void)fprintf(out, row, tool_size(file->identity.size).text, tool_size(file->locked).text,
+                      tool_size(file->resident).text, opened, tool_size(file->bytes).text,
                       tool_size(file->bytes_kernel).text, file->path);
     }
     (void)fputc('\n', out);
@@ -79,6 +124,7 @@ static void print_counters(const struct tool_snapshot *snapshot, FILE *out)
 void tool_print_text(const struct tool_snapshot *snapshot, FILE *out)
 {
     print_server(snapshot, out);
+    print_keeper(snapshot, out);
     print_files(snapshot, out);
     print_counters(snapshot, out);
 }
@@ -118,20 +164,35 @@ static struct json_object *directives_as_json(const struct tool_snapshot *snapsh
     return directives;
 }
 
+static struct json_object *keeper_as_json(const struct tool_snapshot *snapshot)
+{
+    const struct status_keeper *keeper = &snapshot->header.keeper;
+    struct json_object *object = json_object_new_object();
+
+    if (keeper->state == STATUS_KEEPS_NOTHING) {
+        (void)json_object_put(object);
+        return NULL;
+    }
+    (void)json_object_object_add(object, "process", json_object_new_int64(keeper->process));
+    (void)json_object_object_add(object, "alive", json_object_new_boolean(snapshot->keeper_alive));
+    (void)json_object_object_add(object, "ready",
+                                 json_object_new_boolean(keeper->state == STATUS_READY));
+    (void)json_object_object_add(object, "since", json_object_new_int64(keeper->since));
+    add_number(object, "read_in", keeper->done);
+    add_number(object, "to_read_in", keeper->total);
+    return object;
+}
+
 static struct json_object *file_as_json(const struct status_file *file)
 {
     struct json_object *object = json_object_new_object();
-    uint64_t resident;
 
     add_text(object, "path", file->path);
-    add_number(object, "size", file->size);
-    add_number(object, "locked", file->locked);
-    (void)json_object_object_add(
-        object, "resident",
-        tool_resident(file->path, &resident) ? json_object_new_uint64(resident) : NULL);
-    add_number(object, "downloads", file->downloads);
-    add_number(object, "bytes", file->bytes);
-    add_number(object, "bytes_kernel", file->bytes_kernel);
+    for (size_t i = 0; i < COLUMNS; i++) {
+        uint64_t value = value_of(file, &columns[i]);
+        (void)json_object_object_add(
+            object, columns[i].key, value != STATUS_UNKNOWN ? json_object_new_uint64(value) : NULL);
+    }
     return object;
 }
 
@@ -163,6 +224,7 @@ void tool_print_json(const struct tool_snapshot *snapshot, FILE *out)
         (void)json_object_array_add(files, file_as_json(&snapshot->files[i]));
     (void)json_object_object_add(all, "server", server_as_json(snapshot));
     (void)json_object_object_add(all, "directives", directives_as_json(snapshot));
+    (void)json_object_object_add(all, "keeper", keeper_as_json(snapshot));
     (void)json_object_object_add(all, "files", files);
     (void)json_object_object_add(all, "totals", totals_as_json(snapshot));
     (void)fprintf(out, "%s\n", json_object_to_json_string_ext(all, flags));
@@ -174,14 +236,15 @@ void tool_print_json(const struct tool_snapshot *snapshot, FILE *out)
 static const struct metric {
     const char *name, *label, *help; /* without help: as the one before */
 } metrics[STATUS_COUNTER_COUNT] = {
-    [STATUS_LISTED] = {"opens_total", "{way=\"listed\"}", "Files opened, by how they are served."},
-    [STATUS_MAPPED] = {"opens_total", "{way=\"mapped\"}", NULL},
+    [STATUS_MAPPED] = {"opens_total", "{way=\"mapped\"}", "Files opened, by how they are served."},
     [STATUS_SMALL] = {"opens_total", "{way=\"kernel_small\"}", NULL},
     [STATUS_ODD] = {"opens_total", "{way=\"kernel_filesystem\"}", NULL},
     [STATUS_FULL] = {"opens_total", "{way=\"kernel_full\"}", NULL},
+    [STATUS_LISTED] = {"listed_opens_total", "{state=\"unchanged\"}",
+                       "Listed files opened, by whether they were as last seen."},
+    [STATUS_CHANGED] = {"listed_opens_total", "{state=\"changed\"}", NULL},
     [STATUS_BYTES] = {"bytes_total", "{source=\"memory\"}", "Bytes read of files that are served."},
     [STATUS_BYTES_KERNEL] = {"bytes_total", "{source=\"kernel\"}", NULL},
-    [STATUS_CHANGED] = {"changed_total", "", "Listed files found changed as they were opened."},
     [STATUS_FAULTS] = {"faults_total", "", "Faults in mapped files survived."},
     [STATUS_REFUSED] = {"refused_total", "", "Mappings that the kernel refused."},
 };
@@ -213,53 +276,46 @@ static void print_counter(const struct metric *metric, uint64_t value, FILE *out
     (void)fprintf(out, "xfermmap_%s%s %" PRIu64 "\n", metric->name, metric->label, value);
 }
 
-static void print_of_file(FILE *out, const char *name, const char *label, const char *path,
-                          uint64_t value)
-{
-    (void)fprintf(out, "xfermmap_file_%s{path=\"", name);
-    print_quoted(out, path);
-    (void)fprintf(out, "\"%s} %" PRIu64 "\n", label, value);
-}
-
-/* @param member  where in struct status_file the number is */
-static void print_of_files(const struct tool_snapshot *snapshot, FILE *out, const char *name,
-                           const char *label, size_t member)
+static void print_file_metric(const struct tool_snapshot *snapshot, const struct column *column,
+                              FILE *out)
 {
     for (size_t i = 0; i < snapshot->count; i++) {
-        const struct status_file *file = &snapshot->files[i];
-        uint64_t value;
-        memcpy(&value, (const char *)file + member, sizeof value);
-        print_of_file(out, name, label, file->path, value);
-    }
-}
-
-static void print_resident(const struct tool_snapshot *snapshot, FILE *out)
-{
-    uint64_t resident;
-
-    for (size_t i = 0; i < snapshot->count; i++) {
-        const char *path = snapshot->files[i].path;
-        if (tool_resident(path, &resident))
-            print_of_file(out, "resident_bytes", "", path, resident);
+        uint64_t value = value_of(&snapshot->files[i], column);
+        if (value == STATUS_UNKNOWN)
+            continue;
+        (void)fprintf(out, "xfermmap_file_%s{path=\"", column->metric);
+        print_quoted(out, snapshot->files[i].path);
+        (void)fprintf(out, "\"%s} %" PRIu64 "\n", column->label, value);
     }
 }
 
 static void print_file_metrics(const struct tool_snapshot *snapshot, FILE *out)
 {
-    print_help(out, "file_size_bytes", "gauge", "Size of a listed file.");
-    print_of_files(snapshot, out, "size_bytes", "", offsetof(struct status_file, size));
-    print_help(out, "file_locked_bytes", "gauge", "What of it is locked in memory.");
-    print_of_files(snapshot, out, "locked_bytes", "", offsetof(struct status_file, locked));
-    print_help(out, "file_resident_bytes", "gauge",
-               "What of it is in memory, where that can be told.");
-    print_resident(snapshot, out);
-    print_help(out, "file_downloads_total", "counter", "How often it was opened, and is closed.");
-    print_of_files(snapshot, out, "downloads_total", "", offsetof(struct status_file, downloads));
-    print_help(out, "file_bytes_total", "counter", "Bytes read of it.");
-    print_of_files(snapshot, out, "bytes_total", ",source=\"memory\"",
-                   offsetof(struct status_file, bytes));
-    print_of_files(snapshot, out, "bytes_total", ",source=\"kernel\"",
-                   offsetof(struct status_file, bytes_kernel));
+    char name[32];
+
+    for (size_t i = 0; i < COLUMNS; i++) {
+        (void)snprintf(name, sizeof name, "file_%s", columns[i].metric);
+        if (columns[i].help != NULL)
+            print_help(out, name, columns[i].type, columns[i].help);
+        print_file_metric(snapshot, &columns[i], out);
+    }
+}
+
+static void print_keeper_metrics(const struct tool_snapshot *snapshot, FILE *out)
+{
+    const struct status_keeper *keeper = &snapshot->header.keeper;
+
+    if (keeper->state == STATUS_KEEPS_NOTHING)
+        return;
+    print_gauge(out, "keeper_up", "Whether the process that keeps the listed files runs.",
+                snapshot->keeper_alive);
+    print_gauge(out, "keeper_ready", "Whether it has read in all of them.",
+                keeper->state == STATUS_READY);
+    print_gauge(out, "keeper_start_time_seconds", "When it was started.", keeper->since);
+    print_gauge(out, "keeper_read_in_bytes", "What it has read in by its last look.",
+                (int64_t)keeper->done);
+    print_gauge(out, "keeper_to_read_in_bytes", "What it has found to read in by its last look.",
+                (int64_t)keeper->total);
 }
 
 void tool_print_prometheus_down(FILE *out)
@@ -278,5 +334,6 @@ void tool_print_prometheus(const struct tool_snapshot *snapshot, FILE *out)
     print_gauge(out, "engine", "Whether TransferMMapEngine is on.", header->engine != 0);
     for (size_t i = 0; i < STATUS_COUNTER_COUNT; i++)
         print_counter(&metrics[i], snapshot->counters[i], out);
+    print_keeper_metrics(snapshot, out);
     print_file_metrics(snapshot, out);
 }

@@ -1,3 +1,4 @@
+#include "process.h"
 #include "tool.h"
 
 #include <errno.h>
@@ -45,6 +46,15 @@ static const char *problem_of(const struct status_header *header)
     return NULL;
 }
 
+static int by_line(const void *one, const void *other)
+{
+    const struct status_file *a = one, *b = other;
+
+    if (a->line != b->line)
+        return a->line < b->line ? -1 : 1;
+    return strcmp(a->path, b->path);
+}
+
 static void read_files(int fd, struct tool_snapshot *snapshot)
 {
     struct stat status;
@@ -53,16 +63,23 @@ static void read_files(int fd, struct tool_snapshot *snapshot)
     if (fstat(fd, &status) == -1 || status.st_size <= STATUS_FILES_AT)
         return;
     size_t slots = (size_t)(status.st_size - STATUS_FILES_AT) / size;
+    slots = slots < snapshot->header.slots ? slots : snapshot->header.slots;
     if (slots > STATUS_FILES)
         slots = STATUS_FILES;
     snapshot->files = calloc(slots, size);
     for (size_t i = 0; snapshot->files != NULL && i < slots; i++) {
         struct status_file *file = &snapshot->files[snapshot->count];
         if (pread(fd, file, size, (off_t)(STATUS_FILES_AT + i * size)) != (ssize_t)size)
-            return;
+            break;
         tool_make_printable(file->path, sizeof file->path);
+        if (!snapshot->keeper_alive) {
+            file->locked = 0;
+            file->resident = STATUS_UNKNOWN;
+        }
         snapshot->count += file->used != 0;
     }
+    if (snapshot->files != NULL)
+        qsort(snapshot->files, snapshot->count, size, by_line);
 }
 
 /* @return what is wrong, NULL: nothing */
@@ -76,7 +93,9 @@ static const char *read_snapshot(int fd, struct tool_snapshot *snapshot)
     if (problem != NULL)
         return problem;
     snapshot->header = status.header;
-    snapshot->alive = status_is_alive(&status.header);
+    snapshot->alive = process_is_alive(status.header.master, status.header.master_since);
+    snapshot->keeper_alive =
+        process_is_alive(status.header.keeper.process, status.header.keeper.start);
     tool_make_printable(snapshot->header.directives, sizeof snapshot->header.directives);
     for (size_t i = 0; i < STATUS_COUNTER_COUNT; i++)
         snapshot->counters[i] = status.counters[i];
@@ -111,4 +130,21 @@ void tool_free_snapshot(struct tool_snapshot *snapshot)
     free(snapshot->files);
     snapshot->files = NULL;
     snapshot->count = 0;
+}
+
+struct tool_size tool_size(uint64_t bytes)
+{
+    static const char *const units[] = {"B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"};
+    struct tool_size size;
+    double number = (double)bytes;
+    size_t unit = 0;
+
+    if (bytes == STATUS_UNKNOWN)
+        return (struct tool_size){"?"};
+    while (number >= 1024 && unit + 1 < sizeof units / sizeof units[0]) {
+        number /= 1024;
+        unit++;
+    }
+    (void)snprintf(size.text, sizeof size.text, "%.*f %s", unit > 0, number, units[unit]);
+    return size;
 }

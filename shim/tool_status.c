@@ -1,4 +1,4 @@
-#include "config.h"
+#include "config_file.h"
 #include "tool.h"
 
 #include <argp.h>
@@ -91,7 +91,7 @@ static char *file_of_directives(const char *directives)
         /* a server may be at work all the same, but not one that reads a file that was named here
          */
         if (strcmp(directives, CONFIG_DEFAULT_PATH) == 0)
-            path = strdup(STATUS_DEFAULT_PATH);
+            path = strdup(CONFIG_DEFAULT_STATUS_PATH);
         else
             (void)fprintf(stderr, "xfermmap: the directive file %s: %s\n", directives,
                           strerror(errno));

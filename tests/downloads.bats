@@ -136,15 +136,6 @@ SCRIPT
     served_from_memory data
 }
 
-@test "listed files, however small, are mapped at server start" {
-    server_create 'UseSendfile off'
-    head -c 5000 /dev/urandom >"$server/files/listed"
-    echo "TransferMMapFile $server/files/listed" >>"$server/preload.conf"
-    server_start preloaded traced
-    ftp_get listed | is_file listed
-    served_from_memory listed
-}
-
 @test "5 GiB with holes, over the seams at 2 and 4 GiB and to the end" {
     serve 'UseSendfile off'
     for gibibyte in 2 4 5; do

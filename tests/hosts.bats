@@ -94,18 +94,18 @@ only_its_sessions_map() {
     only_its_sessions_map six
 }
 
-@test "sessions of a host with the engine off let go of the listed files" {
+@test "listed files are kept as long as one host has the engine on" {
     needs_insight
     needs_ipv6
     three_hosts second
     server_start preloaded
-    session_login
-    run -1 is_mapped "$session" listed
-    session_end
-    echo "${address[second]}" >"$server/address"
-    session_login
-    is_mapped "$session" listed
-    session_end
+    is_kept listed
+    sed -i 's/Engine on/Engine off/' "$server/hosts.d/hosts.conf"
+    reload
+    server_await has_no_keeper
+    ours 'TransferMMapEngine on' >"$server/hosts.d/own.conf"
+    reload
+    is_kept listed
 }
 
 @test "SIGHUP decides anew for each host" {

@@ -57,6 +57,60 @@ addresses() {
     awk -v path="$server/files/$2" 'index($0, path) { print $1 }' "/proc/$1/maps"
 }
 
+# ---- the keeper ----
+
+# The processes that have listed files in memory: a keeper, or two during a reload; and the child that looks at the files.
+keeping() {
+    pgrep -g "$(<"$server/group")" -x xfermmap -r D,R,S,T,t || true
+}
+
+# The keeper that the status names.
+keeper() {
+    "$project/build/xfermmap" status -f "$server/status" | sed -nE 's/^Keeper: process ([0-9]+)[, ].*/\1/p'
+}
+
+# The child is there for some milliseconds, every three seconds.
+has_one_keeper() {
+    [[ $(keeping) && $(keeping) == "$(keeper)" ]]
+}
+
+has_no_keeper() {
+    [[ ! $(keeping) ]]
+}
+
+# How much the keeper has locked, bytes.
+kept() {
+    locked "$(keeper)"
+}
+
+is_kept() {
+    is_mapped "$(keeper)" "$1"
+}
+
+# The size, of so many bytes, in whole pages.
+in_pages() {
+    local page
+    page=$(getconf PAGESIZE)
+    echo $((($1 + page - 1) / page * page))
+}
+
+# The status has a row for the served file $1, with this size, as in "8.6 MiB"; or, without one, any.
+is_shown() {
+    "$project/build/xfermmap" status -f "$server/status" | grep -qE "^ +${2:-[0-9].*} +[0-9?].* $server/files/$1$"
+}
+
+is_not_shown() {
+    ! is_shown "$@"
+}
+
+pages_in_memory() {
+    fincore --bytes --noheadings --output RES "$server/files/$1" | tr -d ' '
+}
+
+logged_times() {
+    [[ $(logged "$2") -ge $1 ]]
+}
+
 # To be denied with "run -1": more than 1 is an error.
 is_mapped() {
     grep -qF "$server/files/$2" "/proc/$1/maps"
@@ -95,7 +149,7 @@ is_steady() {
     [[ $("$@") == "$now" ]]
 }
 
-# Have the directive file read again, and wait until the master has said what came of it, and has the files in memory.
+# Have the directive file read again, and wait until the log says what came of it, and that the files are in memory.
 reload() {
     local verdicts
     verdicts=$(count_verdicts)

@@ -140,13 +140,13 @@ static void old_signals(void)
 #pragma GCC diagnostic pop
 }
 
-/* The child of a server whose listed file is not mapped in it has something else there. */
+/* The child of a server that keeps a listed file, without the handlers of pthread_atfork(3). */
 static void fork_past_the_handlers(void)
 {
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     listen(fd, 1);
-    sleep(1); /* for the file to be taken in */
+    sleep(1); /* for the keeper to take the file in */
     fflush(stdout);
     if (_Fork() == 0) {
         for (int i = 0; i < 500; i++)

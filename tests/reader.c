@@ -44,20 +44,21 @@ int main(int count, char **arguments)
     int fd = open(arguments[1], O_RDONLY | O_CLOEXEC);
     if (fd == -1)
         give_up("open");
-    int duplicate = dup(fd);
-
-    if (lseek(duplicate, start, SEEK_SET) != start)
+    if (lseek(fd, start, SEEK_SET) != start)
         give_up("lseek");
     while (print(read(fd, buffer, 10000)))
         ;
-    if (lseek(fd, 0, SEEK_CUR) != lseek(duplicate, 0, SEEK_END))
-        give_up("the duplicate is elsewhere");
     for (ssize_t got = 1; got > 0 && print(got = pread(fd, buffer, sizeof buffer, at)); at += got)
         ;
-    if (lseek(fd, start, SEEK_SET) != start || close(fd) == -1)
-        give_up("lseek, close");
-    while (print(read_parts(duplicate)))
+    if (lseek(fd, start, SEEK_SET) != start)
+        give_up("lseek");
+    while (print(read_parts(fd)))
         ;
+    int duplicate = dup(fd); /* shares the offset */
+    if (lseek(fd, 0, SEEK_CUR) != lseek(duplicate, 0, SEEK_END) ||
+        lseek(duplicate, start, SEEK_SET) != start || lseek(fd, 0, SEEK_CUR) != start ||
+        close(fd) == -1)
+        give_up("the duplicate is elsewhere");
     ssize_t sent = 1;
     for (at = start; sent > 0;)
         sent = sendfile(STDOUT_FILENO, duplicate, &at, 50000);

@@ -107,10 +107,11 @@ server_start() {
     [[ $1 != preloaded ]] || server_await listed_are_in
 }
 
-# The master takes the listed files in while it serves, and says in its log when it has.
+# The keeper takes the listed files in while the master serves, and says in its log when it has.
 listed_are_in() {
     ! grep -qs '^TransferMMapFile' "$server/preload.conf" || [[ ! -e $server/preload.log ]] ||
-        awk '/ is in force/ { due = 1 } / is refused|listed files: / { due = 0 } END { exit due }' "$server/preload.log"
+        awk '/ is in force/ { due = /Engine on/ } / is refused|listed files(:| are not kept)/ { due = 0 } END { exit due }' \
+            "$server/preload.log"
 }
 
 # The master stays in the foreground, so that it and its sessions are one process group, which we started.
@@ -140,11 +141,17 @@ server_is_up() {
     grep -q "$(printf ':%04X 00000000:0000 0A' "$(<"$server/ftp_port")")" /proc/net/tcp
 }
 
-# The process is looked for, too: it has its group only once setsid has run.
+# The process is looked for, too: it has its group only once setsid has run. A keeper that has ended is there until
+# process 1 waits for it, and that may take seconds.
 server_is_gone() {
     local group
     group=$(<"$server/group")
-    ! kill -0 "$group" 2>/dev/null && ! kill -0 -- "-$group" 2>/dev/null
+    ! kill -0 "$group" 2>/dev/null && ! { kill -0 -- "-$group" 2>/dev/null && has_processes "$group"; }
+}
+
+# has_processes GROUP: zombies don't count.
+has_processes() {
+    pgrep -g "$1" -r D,R,S,T,t >/dev/null
 }
 
 server_is_up_or_gone() {
@@ -206,7 +213,8 @@ lftp_get() {
         open $(ftp_url ''); cat $1"
 }
 
-# Have the file $1 served as disk/broken: from a disk that fails for $3 bytes from $2 on, and takes $4 ms for a request.
+# Serve the file $1 as disk/broken: from a disk that fails for $3 bytes from $2 on, and takes $4 ms for a request. There are
+# also disk/stat/file, disk/open/file, disk/statfs/file and disk/read/file, which answer no such request: see faultfs.c.
 disk_mount() {
     local options=()
     [[ $EUID -ne 0 ]] || options=(-o allow_other) # the session is another user

@@ -34,6 +34,7 @@ soak() {
     timeout -k 5 $(($1 + 150)) python3 "$BATS_TEST_DIRNAME/soak.py" "$server" "$1" || status=1
     server_await is_alone
     reload
+    server_await has_one_keeper
     server_await is_steady belongings
     return $status
 }
@@ -56,6 +57,8 @@ soak() {
     local hangups
     hangups=$(grep -oE '[0-9,]+ hangups' "$server/soak.log" | tr -cd 0-9)
     [[ ${after[2]} -lt $((before[2] + 512 + 6 * hangups)) ]]
-    [[ $(counter BYTES) -gt $((10 << 20)) ]]
+    [[ $(counter BYTES) -gt $((10 << 20)) && $(counter LISTED) -gt 0 ]]
+    is_kept listed
+    is_kept listed-small
     run ! grep -E ' 0 downloads| 0 aborts| 0 hangups' "$server/soak.log"
 }

@@ -15,32 +15,28 @@ passes() {
     passes test_config_server
 }
 
-@test "unit: descriptors and their streams" {
-    passes test_descriptor
-}
-
-@test "unit: what everybody may read" {
-    passes test_everyone
-}
-
 @test "unit: copying from memory that may fault" {
     passes test_guard
 }
 
-@test "unit: reading in and locking" {
-    passes test_keep
+@test "unit: the keeper's life" {
+    passes test_keeper
+}
+
+@test "unit: the list of files" {
+    passes test_listed
+}
+
+@test "unit: a child that looks at files, and may hang" {
+    passes test_lookout
 }
 
 @test "unit: how much memory there is to take" {
-    passes test_allowance
+    passes test_memory_limits
 }
 
-@test "unit: what sessions tell the master" {
-    passes test_notice
-}
-
-@test "unit: listed files" {
-    passes test_preload
+@test "unit: processes and their descriptors" {
+    passes test_process
 }
 
 @test "unit: the transfer buffer's size" {
@@ -51,15 +47,11 @@ passes() {
     passes test_refused
 }
 
-@test "unit: keeping files in memory" {
-    passes test_resident
+@test "unit: reading in and locking" {
+    passes test_residency
 }
 
-@test "unit: the rights of one thread" {
-    passes test_rights
-}
-
-@test "unit: standing before the program's signals" {
+@test "unit: chaining signal handlers" {
     passes test_signals
 }
 

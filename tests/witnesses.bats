@@ -166,7 +166,6 @@ SOURCE
         same "$project/build/oddities" "$server/big" "$oddity"
         [[ $(uncounted "$project/build/oddities" "$server/big" "$oddity" | wc -l) -gt 0 || $oddity == fork ]]
     done
-    chmod 600 big # so that no child inherits the mapping
     printf 'TransferMMapFile %s\n' "$server/big" >>uncounted.conf
     same "$project/build/oddities" "$server/big" _Fork
     [[ $("$project/build/oddities" "$server/big" _Fork | wc -c) -eq 8192 ]]

@@ -5,7 +5,7 @@
  * What is fuzzed is two files: an input is cut in two at its first line of "%%", and the second
  * part is the file that a line of "Include /proc/self/fd/101" in the first includes.
  */
-#include "config.h"
+#include "config_file.h"
 
 #include <arpa/inet.h>
 #include <dlfcn.h>
@@ -92,7 +92,7 @@ static void check_values(const struct config *config)
     expect(config->max_memory.bytes > 0 ||
                (config->max_memory.percent >= 1 && config->max_memory.percent <= 100),
            "a share of the memory");
-    expect((config->log == LOG_TO_FILE) == (config->log_path != NULL), "where it logs");
+    expect(config->log != NULL && config->log[0] != '\0', "where it logs");
     for (size_t i = 0; i < config->files.count; i++)
         expect(config->files.items[i][0] == '/', "listed paths are absolute");
 }

@@ -6,6 +6,7 @@
 #define SERVED_H
 
 #include "libc.h"
+#include "reading.h"
 #include "stream.h"
 
 static inline ssize_t read_served(int fd, void *buffer, size_t count)
@@ -13,8 +14,8 @@ static inline ssize_t read_served(int fd, void *buffer, size_t count)
     struct iovec part = {buffer, count};
     ssize_t result;
 
-    return stream_read(fd, &part, 1, STREAM_OFFSET, &result) ? result
-                                                             : libc_next(read)(fd, buffer, count);
+    return reading_read(fd, &part, 1, READING_MOVES, &result) ? result
+                                                              : libc_next(read)(fd, buffer, count);
 }
 
 static inline ssize_t pread_served(int fd, void *buffer, size_t count, off64_t offset)
@@ -22,7 +23,7 @@ static inline ssize_t pread_served(int fd, void *buffer, size_t count, off64_t o
     struct iovec part = {buffer, count};
     ssize_t result;
 
-    return stream_read(fd, &part, 1, offset, &result)
+    return reading_read(fd, &part, 1, offset, &result)
                ? result
                : libc_next(pread64)(fd, buffer, count, offset);
 }

@@ -1,5 +1,5 @@
-#include "config_file.h"
-#include "status.h"
+#include "config_text.h"
+#include "log.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -36,9 +36,8 @@ static void defaults_of_an_empty_file(void **state)
     assert_int_equal(config.max_memory.percent, 50);
     assert_int_equal(config.read_ahead, 8 * MIB);
     assert_int_equal(config.read_size, 128 * KIB);
-    assert_int_equal(config.log, LOG_TO_SYSLOG);
-    assert_null(config.log_path);
-    assert_string_equal(config.status_path, STATUS_DEFAULT_PATH);
+    assert_string_equal(config.log, LOG_TO_SYSLOG);
+    assert_string_equal(config.status_path, CONFIG_DEFAULT_STATUS_PATH);
     assert_int_equal(config.notes.count, 0);
 }
 
@@ -65,8 +64,7 @@ static void every_directive(void **state)
     assert_int_equal(config.max_memory.bytes, (off64_t)3 << 30);
     assert_int_equal(config.read_ahead, 16 * MIB);
     assert_int_equal(config.read_size, 64 * KIB);
-    assert_int_equal(config.log, LOG_TO_FILE);
-    assert_string_equal(config.log_path, "/var/log/xfermmap.log");
+    assert_string_equal(config.log, "/var/log/xfermmap.log");
     assert_string_equal(config.status_path, "/run/xfermmap");
     assert_int_equal(config.notes.count, 0);
 }
@@ -76,12 +74,11 @@ static void log_and_status_file_can_be_none(void **state)
     (void)state;
     read_text("TransferMMapLog None\nTransferMMapStatusFile NONE\n");
     assert_valid();
-    assert_int_equal(config.log, LOG_TO_NOWHERE);
-    assert_null(config.log_path);
+    assert_string_equal(config.log, LOG_TO_NOWHERE);
     assert_null(config.status_path);
     read_text("TransferMMapLog Syslog\n");
     assert_valid();
-    assert_int_equal(config.log, LOG_TO_SYSLOG);
+    assert_string_equal(config.log, LOG_TO_SYSLOG);
 }
 
 static void names_in_any_case(void **state)
@@ -276,8 +273,7 @@ static void errors_are_told_all_at_once(void **state)
     assert_message(config.errors.items[3], 5, "belongs outside of <Global>");
     assert_message(config.errors.items[4], 4, "<Global> is not closed");
     /* so that the errors can be told there */
-    assert_int_equal(config.log, LOG_TO_FILE);
-    assert_string_equal(config.log_path, "/var/log/x");
+    assert_string_equal(config.log, "/var/log/x");
 }
 
 /* ---- words and lines ---- */
@@ -610,6 +606,15 @@ static void no_text_file(void **state)
     assert_message(config.errors.items[0], 2, "a NUL byte");
 }
 
+static void a_size_or_a_share(void **state)
+{
+    (void)state;
+    read_text("TransferMMapMaxMemory 1 MB\n");
+    assert_int_equal(config_max_memory(&config, 5000), 1 << 20);
+    read_text("TransferMMapMaxMemory 20%\n");
+    assert_int_equal(config_max_memory(&config, 5000), 1000);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_teardown(name, forget_config)
@@ -622,6 +627,7 @@ int main(void)
         TEST(sizes),
         TEST(wrong_sizes),
         TEST(most_memory_as_size_or_share),
+        TEST(a_size_or_a_share),
         TEST(read_ahead_and_read_size_can_be_off),
         TEST(wrong_directives),
         TEST(errors_are_told_all_at_once),

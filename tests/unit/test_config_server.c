@@ -1,4 +1,4 @@
-#include "config_file.h"
+#include "config_text.h"
 
 #include <arpa/inet.h>
 #include <stdlib.h>

@@ -53,7 +53,7 @@ static void start(void)
 {
     map_gone();
     caught = 0;
-    guard_start();
+    install_guard();
     guard_mask_changed();
 }
 
@@ -416,7 +416,7 @@ static void fault_after(int number, sighandler_t disposition)
 {
     struct sigaction action = {.sa_handler = disposition};
 
-    guard_start();
+    install_guard();
     in_story(signals_action(number, &action, NULL) == 0);
     in_story(!guard_copy(buffer, gone + PAGE, 1) && !guard_copy(none, buffer, 1));
     buffer[0] = *(volatile char *)(number == SIGBUS ? gone + PAGE : none);
@@ -439,14 +439,14 @@ static void fault_though_ignored(void)
 
 static void raise_by_default(void)
 {
-    guard_start();
+    install_guard();
     in_story(signals_signal(SIGBUS, SIG_DFL, libc_next(signal)) != SIG_ERR);
     (void)raise(SIGBUS);
 }
 
 static void raise_though_ignored(void)
 {
-    guard_start();
+    install_guard();
     in_story(signals_signal(SIGBUS, SIG_IGN, libc_next(signal)) != SIG_ERR);
     in_story(raise(SIGBUS) == 0 && kill(getpid(), SIGBUS) == 0);
     in_story(!guard_copy(buffer, gone + PAGE, 1));
@@ -461,7 +461,7 @@ static void reset_handler(void)
 {
     struct sigaction action = {.sa_handler = note, .sa_flags = (int)SA_RESETHAND};
 
-    guard_start();
+    install_guard();
     in_story(signals_action(SIGBUS, &action, NULL) == 0);
     in_story(!guard_copy(buffer, gone + PAGE, 1)); /* is not the one call that it has */
     in_story(raise(SIGBUS) == 0 && caught == SIGBUS);

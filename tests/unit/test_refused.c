@@ -3,11 +3,12 @@
  * and serves them, over and over, and every time the next call in line comes to nothing. What is
  * read stays right. The linker puts the functions below in the place of libc's (--wrap).
  */
-#include "config.h"
+#include "config_file.h"
 #include "guard.h"
+#include "listed.h"
 #include "log.h"
-#include "notice.h"
-#include "resident.h"
+#include "lookout.h"
+#include "ownfile.h"
 #include "served.h"
 #include "status.h"
 #include "stream.h"
@@ -15,16 +16,15 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <unistd.h>
 
-enum { LARGE = 5 * MIB, PATIENCE = 300 /* ms, for a list that may never be in */ };
+enum { LARGE = 5 * MIB };
 
-enum call { MMAP, MADVISE, MLOCK, FALLOCATE, CALLOC, REALLOC, STRDUP, THREAD, CALLS };
+enum call { MMAP, MADVISE, MLOCK, FALLOCATE, CALLOC, REALLOC, STRDUP, CALLS };
 
 /* Shared with the stories. */
 static struct asked {
@@ -72,10 +72,6 @@ REFUSABLE(REALLOC, ENOMEM, NULL, void *, realloc, (void *memory, size_t size), (
 REFUSABLE(REALLOC, ENOMEM, NULL, void *, reallocarray, (void *memory, size_t count, size_t size),
           (memory, count, size))
 REFUSABLE(STRDUP, ENOMEM, NULL, char *, strdup, (const char *text), (text))
-REFUSABLE(THREAD, 0, EAGAIN, int, pthread_create,
-          (pthread_t * thread, const pthread_attr_t *attributes, void *(*work)(void *),
-           void *argument),
-          (thread, attributes, work, argument))
 /* NOLINTEND(bugprone-reserved-identifier,cert-dcl37-c,cert-dcl51-cpp) */
 
 static void read_through(const char *name, off64_t size)
@@ -85,7 +81,7 @@ static void read_through(const char *name, off64_t size)
     ssize_t got = 1;
 
     in_story(fd != -1);
-    stream_opened(fd, name, O_RDONLY);
+    stream_opened(fd, O_RDONLY);
     for (off64_t at = 0; got > 0; at += got) {
         got = read_served(fd, buffer, sizeof buffer);
         in_story(got >= 0 && (got > 0 || at == size));
@@ -96,24 +92,47 @@ static void read_through(const char *name, off64_t size)
     in_story(close(fd) == 0);
 }
 
-/* A master's life: what is refused takes something away from it, and no byte. */
+static bool go_on(uint64_t bytes)
+{
+    (void)bytes;
+    return true;
+}
+
+static void keep(const struct config *config)
+{
+    struct listed listed = {.count = 0};
+
+    listed_expand(&listed, &config->files);
+    listed_map(&listed, 64 * MIB);
+    listed_read_in(&listed, config->lock, go_on);
+    status_files_begin();
+    for (size_t i = 0; i < listed.count; i++) {
+        struct status_identity identity = status_identity_of(&listed.files[i]->status);
+        status_file_set(status_file_take(listed.files[i]->path), 0, &identity, 0, 0);
+    }
+    status_files_end();
+    listed_free(&listed);
+}
+
+/* A server's life, its keeper's included: what is refused takes something away, and no byte. */
 static void serve(void)
 {
     struct config config;
 
-    guard_start();
-    (void)notice_share();
+    install_guard();
     if (config_read("conf", &config) && config.valid) {
-        log_to(LOG_TO_FILE, "log");
-        log_as(geteuid());
+        ownfile_as(geteuid());
+        log_to("log");
         (void)status_share("status");
         stream_policy(true, config.min_size);
-        resident_want(&config);
-        if (resident_start(geteuid())) {
-            for (int waited = 0; waited < PATIENCE && !logged("listed files"); waited++)
-                (void)usleep(1000);
+        if (lookout_begin() == LOOKOUT_CHILD) {
+            keep(&config);
+            _exit(0);
         }
     }
+    int unused;
+    while (lookout_descriptor() != -1 && lookout_look(&unused) == LOOKOUT_NOTHING)
+        (void)usleep(1000);
     read_through("small", 3 * PAGE + 100);
     read_through("large", LARGE);
     read_through("unlisted", LARGE);

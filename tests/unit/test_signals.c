@@ -47,7 +47,7 @@ static void start(void)
 {
     claimed = false;
     hooked = handled = other_handled = 0;
-    signals_stand_before(SIGBUS, hook);
+    signals_chain(SIGBUS, hook);
 }
 
 /* ---- what the program is told ---- */
@@ -292,7 +292,7 @@ static void the_library_stands_before_a_handled_hangup_only(void **state)
     (void)state;
     start();
     (void)signal(SIGHUP, SIG_DFL); /* nohup(1) may have started us */
-    signals_stand_before(SIGHUP, hook);
+    signals_chain(SIGHUP, hook);
     assert_int_equal(sigaction(SIGHUP, NULL, &kernels), 0);
     assert_ptr_equal(kernels.sa_handler, SIG_DFL);
     assert_ptr_equal(signals_signal(SIGHUP, SIG_IGN, libc_next(signal)), SIG_DFL);
@@ -321,7 +321,7 @@ static void a_hook_forwards_by_itself(void **state)
 {
     (void)state;
     start();
-    signals_stand_before(SIGSEGV, forwarding_hook);
+    signals_chain(SIGSEGV, forwarding_hook);
     assert_ptr_not_equal(signals_signal(SIGSEGV, handler, libc_next(signal)), SIG_ERR);
     assert_int_equal(raise(SIGSEGV), 0);
     assert_int_equal(hooked, 1);

@@ -2,14 +2,19 @@
 
 #include "guard.h"
 #include "log.h"
+#include "ownfile.h"
+#include "process.h"
+#include "signals.h"
 #include "unit.h"
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -52,8 +57,39 @@ static off_t size_of_file(void)
     struct stat status;
 
     in_story(stat("status", &status) == 0);
-    in_story(status.st_blocks * 512 >= status.st_size); /* no holes, which could fault */
     return status.st_size;
+}
+
+/* What is allocated of it: it has holes, which a session never writes to. */
+static off_t allocated(void)
+{
+    struct stat status;
+
+    in_story(stat("status", &status) == 0);
+    return status.st_blocks * 512;
+}
+
+static struct stat64 a_file(uint64_t inode)
+{
+    return (struct stat64){.st_dev = 7, .st_ino = inode, .st_size = 1000, .st_mtim = {5, 6}};
+}
+
+/* List this file. @return its slot */
+static unsigned list(const char *path, uint64_t inode)
+{
+    struct stat64 status = a_file(inode);
+    struct status_identity identity = status_identity_of(&status);
+    unsigned slot = status_file_take(path);
+
+    status_file_set(slot, 2, &identity, 500, 600);
+    return slot;
+}
+
+static void open_once(uint64_t inode)
+{
+    struct stat64 status = a_file(inode);
+
+    status_file_opened(&status);
 }
 
 static void share(void)
@@ -73,7 +109,7 @@ STORY(the_header_says_what_the_file_is)
     in_story(memcmp(header.name, "xfermmap", 8) == 0 && header.version == STATUS_VERSION);
     in_story(header.counters == STATUS_COUNTER_COUNT && header.files_at == STATUS_FILES_AT);
     in_story(header.file_size == sizeof(struct status_file) && header.engine == 1);
-    in_story(header.master == getpid() && status_is_alive(&header));
+    in_story(header.master == getpid() && process_is_alive(header.master, header.master_since));
     in_story(header.started > 0 && header.directives_read >= header.started);
     in_story(strcmp(header.directives, "/etc/proftpd/preload.conf") == 0);
 
@@ -86,19 +122,92 @@ STORY(the_header_says_what_the_file_is)
 STORY(a_file_is_counted_in_its_slot)
 {
     share();
-    status_file_set(3, "/srv/a", 1000, 500);
-    status_file_add(3, 1, 600, 400);
-    status_file_add(3, 2, 30, 7);
-    in_story(read_slot(3) && file.used == 1 && strcmp(file.path, "/srv/a") == 0);
-    in_story(file.size == 1000 && file.locked == 500);
-    in_story(file.downloads == 3 && file.bytes == 630 && file.bytes_kernel == 407);
+    status_files_begin();
+    unsigned slot = list("/srv/a", 11);
+    status_files_end();
+    open_once(11);
+    open_once(11);
+    status_file_read(7, 11, 600, 400);
+    status_file_read(7, 11, 30, 7);
+    in_story(read_slot(slot) && file.used == 1 && strcmp(file.path, "/srv/a") == 0);
+    in_story(file.line == 2 && file.locked == 500 && file.resident == 600);
+    in_story(file.identity.size == 1000 && file.identity.inode == 11);
+    in_story(file.opened == 2 && file.bytes == 630 && file.bytes_kernel == 407);
+    in_story(status_get(STATUS_LISTED) == 2 && status_get(STATUS_CHANGED) == 0);
 
-    status_file_set(3, "/srv/a", 1000, 1000); /* the same path: it goes on */
-    in_story(read_slot(3) && file.downloads == 3 && file.locked == 1000);
-    status_file_set(3, "/srv/b", 1, 0);
-    in_story(read_slot(3) && file.downloads == 0 && file.bytes == 0 && file.bytes_kernel == 0);
-    status_file_clear(3);
-    in_story(read_slot(3) && file.used == 0);
+    open_once(12); /* another file, and another device */
+    status_file_read(8, 11, 1, 1);
+    in_story(read_slot(slot) && file.opened == 2 && file.bytes == 630);
+    in_story(status_get(STATUS_LISTED) == 2);
+}
+
+STORY(a_changed_file_is_counted_as_such)
+{
+    share();
+    status_files_begin();
+    unsigned slot = list("/srv/a", 11);
+    status_files_end();
+    struct stat64 longer = a_file(11), newer = a_file(11);
+    longer.st_size++;
+    newer.st_mtim.tv_nsec++;
+    status_file_opened(&longer);
+    status_file_opened(&newer);
+    in_story(read_slot(slot) && file.opened == 2);
+    in_story(status_get(STATUS_LISTED) == 0 && status_get(STATUS_CHANGED) == 2);
+}
+
+STORY(counters_go_on_with_a_path)
+{
+    share();
+    status_files_begin();
+    unsigned a = list("/srv/a", 11), b = list("/srv/b", 12);
+    status_files_end();
+    in_story(a != b);
+    open_once(11);
+    open_once(12);
+
+    status_files_begin(); /* b is listed no more, and a was replaced */
+    unsigned c = list("/srv/c", 13);
+    in_story(list("/srv/a", 14) == a);
+    status_files_end();
+    in_story(read_slot(a) && file.opened == 1 && file.identity.inode == 14);
+    in_story(read_slot(b) && file.used == 0);
+    open_once(11);
+    open_once(12);
+    in_story(status_get(STATUS_LISTED) == 2);
+    open_once(14);
+    open_once(13);
+    in_story(status_get(STATUS_LISTED) == 4);
+    in_story(read_slot(a) && file.opened == 2 && read_slot(c) && file.opened == 1);
+
+    status_files_begin();
+    in_story(list("/srv/b", 12) != a);
+    status_files_end();
+    open_once(12);
+    in_story(status_get(STATUS_LISTED) == 5);
+    open_once(14);
+    in_story(status_get(STATUS_LISTED) == 5);
+}
+
+STORY(thousands_of_files_are_found)
+{
+    enum { FILES = 20000 };
+    char path[32];
+
+    share();
+    for (int round = 0; round < 3; round++) {
+        status_files_begin();
+        for (uint64_t i = 0; i < FILES; i++) {
+            (void)snprintf(path, sizeof path, "/srv/%u", (unsigned)i);
+            in_story(list(path, 1000 + 3 * i) == i);
+        }
+        status_files_end();
+    }
+    for (uint64_t i = 0; i < FILES; i++)
+        open_once(1000 + 3 * i);
+    in_story(status_get(STATUS_LISTED) == FILES);
+    open_once(1001);
+    in_story(status_get(STATUS_LISTED) == FILES);
 }
 
 STORY(a_long_path_is_shown_by_its_end)
@@ -108,64 +217,104 @@ STORY(a_long_path_is_shown_by_its_end)
     share();
     memset(path, 'x', sizeof path);
     memcpy(path + sizeof path - sizeof "/end", "/end", sizeof "/end");
-    status_file_set(0, path, 1, 0);
-    in_story(read_slot(0) && strncmp(file.path, "...xxx", 6) == 0);
+    status_files_begin();
+    unsigned slot = list(path, 1);
+    status_files_end();
+    in_story(read_slot(slot) && strncmp(file.path, "...xxx", 6) == 0);
     in_story(strlen(file.path) == sizeof file.path - 1);
     in_story(strcmp(file.path + sizeof file.path - sizeof "/end", "/end") == 0);
 }
 
-STORY(the_file_grows_with_its_slots)
+STORY(the_file_is_allocated_with_its_slots)
 {
-    share();
-    in_story(size_of_file() == STATUS_FILES_AT);
-    status_file_add(0, 1, 1, 1); /* there is none yet */
-    in_story(size_of_file() == STATUS_FILES_AT);
-    status_file_set(0, "/a", 1, 0);
-    off_t one = size_of_file();
-    in_story(one > STATUS_FILES_AT && one <= STATUS_FILES_AT + 128 * (off_t)sizeof file);
-    status_file_set(1000, "/b", 1, 0);
-    in_story(read_slot(1000) && size_of_file() < STATUS_FILES_AT + 1200 * (off_t)sizeof file);
-    status_file_set(STATUS_FILES - 1, "/c", 1, 0);
-    in_story(read_slot(STATUS_FILES - 1) && file.used == 1);
-    in_story(read_slot(1000) && file.used == 1);
+    char path[32];
 
-    off_t all = size_of_file();
-    status_file_set(STATUS_FILES, "/d", 1, 0);
-    status_file_add(STATUS_FILES, 1, 1, 1);
-    status_file_add(UINT_MAX, 1, 1, 1);
-    status_file_clear(UINT_MAX);
-    in_story(size_of_file() == all);
+    share();
+    in_story(allocated() <= STATUS_FILES_AT);
+    open_once(1); /* nothing is listed yet */
+    status_files_begin();
+    (void)list("/a", 1);
+    in_story(allocated() <= STATUS_FILES_AT + 128 * (off_t)sizeof file);
+    for (unsigned i = 1; i < STATUS_FILES; i++) {
+        (void)snprintf(path, sizeof path, "/%u", i);
+        in_story(list(path, 1 + i) == i);
+    }
+    in_story(list("/one too many", 1) == STATUS_NO_SLOT);
+    status_files_end();
+    in_story(allocated() >= size_of_file());
+    open_once(STATUS_FILES);
+    in_story(read_slot(STATUS_FILES - 1) && file.used == 1 && file.opened == 1);
 }
 
 STORY(sessions_count_in_it_too)
 {
     share();
-    status_file_set(1, "/a", 1, 0);
-    pid_t session = fork();
+    pid_t session = fork(); /* before anything is listed */
     if (session == 0) {
-        status_add(STATUS_LISTED, 2);
-        status_file_add(1, 2, 20, 10);
+        status_add(STATUS_BYTES, 2);
+        for (int i = 0; i < 1000 && status_get(STATUS_LISTED) == 0; i++) {
+            open_once(11);
+            (void)usleep(1000);
+        }
+        status_file_read(7, 11, 20, 10);
         _exit(0);
     }
+    status_files_begin();
+    unsigned slot = list("/srv/a", 11);
+    status_files_end();
     in_story(waitpid(session, NULL, 0) == session);
-    in_story(status_get(STATUS_LISTED) == 2);
-    in_story(read_slot(1) && file.downloads == 2 && file.bytes == 20 && file.bytes_kernel == 10);
+    in_story(status_get(STATUS_BYTES) == 2 && status_get(STATUS_LISTED) == 1);
+    in_story(read_slot(slot) && file.opened == 1 && file.bytes == 20 && file.bytes_kernel == 10);
 }
 
-/* As on a full disk. The path has no directory: were the log written to, it would be syslog. */
-STORY(a_disk_that_is_full_leaves_files_out)
+/* A session may write anything to all of it. */
+STORY(garbage_does_no_harm)
 {
-    struct rlimit limit = {STATUS_FILES_AT, STATUS_FILES_AT};
+    static const unsigned char patterns[] = {0xff, 0x01, 0x80, 0x2f};
+    const size_t shared = STATUS_FILES_AT + STATUS_FILES * sizeof file;
 
-    (void)signal(SIGXFSZ, SIG_IGN);
     share();
-    in_story(setrlimit(RLIMIT_FSIZE, &limit) == 0);
-    log_to(LOG_TO_NOWHERE, NULL);
-    status_file_set(0, "/a", 1, 0);
-    status_file_add(0, 1, 1, 1);
-    status_file_clear(0);
-    status_add(STATUS_LISTED, 1);
-    in_story(!read_slot(0) && status_get(STATUS_LISTED) == 1);
+    for (size_t i = 0; i < COUNT(patterns); i++) {
+        char *garbage = malloc(shared);
+        int fd = open("status", O_WRONLY | O_CLOEXEC);
+        in_story(garbage != NULL && fd != -1);
+        memset(garbage, patterns[i], shared);
+        in_story(pwrite(fd, garbage, shared, 0) == (ssize_t)shared);
+        (void)close(fd);
+        free(garbage);
+        open_once(11);
+        status_file_read(7, 11, 1, 1);
+        status_files_begin();
+        (void)list("/srv/a", 11);
+        status_files_end();
+        status_serving();
+        open_once(11);
+    }
+}
+
+static void fill_a_disk(void)
+{
+    in_story(unshare(CLONE_NEWNS) == 0 && mkdir("disk", 0755) == 0);
+    in_story(mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
+    in_story(mount("disk", "disk", "tmpfs", 0, "size=16k,mode=755") == 0 && chdir("disk") == 0);
+    log_to(LOG_TO_NOWHERE);
+    share();
+    status_files_begin();
+    for (unsigned i = 0; i < 128; i++)
+        in_story(list("/a", 11) == STATUS_NO_SLOT && errno == ENOSPC);
+    status_files_end();
+    open_once(11);
+    status_add(STATUS_BYTES, 1);
+    in_story(status_get(STATUS_BYTES) == 1 && status_get(STATUS_LISTED) == 0);
+}
+
+static void a_disk_that_is_full_leaves_files_out(void **state)
+{
+    (void)state;
+    if (geteuid() != 0)
+        skip(); /* only root can mount one */
+    assert_int_equal(ending_of(fill_a_disk), 0);
+    assert_int_equal(rmdir("disk"), 0);
 }
 
 STORY(a_log_that_may_not_grow_ends_nobody)
@@ -173,8 +322,8 @@ STORY(a_log_that_may_not_grow_ends_nobody)
     struct rlimit limit = {0, 0};
     sigset_t pending;
 
-    log_to(LOG_TO_FILE, "log");
-    log_as(geteuid());
+    log_to("log");
+    ownfile_as(geteuid());
     in_story(setrlimit(RLIMIT_FSIZE, &limit) == 0);
     log_line("too long");
     in_story(sigpending(&pending) == 0 && sigismember(&pending, SIGXFSZ) == 0);
@@ -186,19 +335,29 @@ STORY(a_file_that_was_replaced_is_let_be)
     share();
     in_story(rename("status", "other") == 0);
     make_text("status", "x", 1);
-    log_to(LOG_TO_NOWHERE, NULL);
-    status_file_set(0, "/a", 1, 0);
+    log_to(LOG_TO_NOWHERE);
+    status_files_begin();
+    in_story(list("/a", 11) == STATUS_NO_SLOT && errno == ESTALE);
+    status_files_end();
     in_story(size_of_file() == 1);
     (void)unlink("other");
+}
+
+/* As the library's. */
+static bool on_fault(int number, siginfo_t *info, void *context)
+{
+    return status_lost(info->si_addr) || guard_fault(number, info, context);
 }
 
 STORY(a_file_that_is_truncated_does_no_harm)
 {
     share();
-    guard_start();
-    status_file_set(200, "/a", 1, 0);
+    signals_chain(SIGBUS, on_fault);
+    status_files_begin();
+    (void)list("/a", 11);
+    status_files_end();
     in_story(truncate("status", 0) == 0);
-    status_file_add(200, 1, 1, 1);
+    open_once(11);
     status_add(STATUS_BYTES, 7);
     in_story(status_get(STATUS_BYTES) == 7);
 }
@@ -206,9 +365,11 @@ STORY(a_file_that_is_truncated_does_no_harm)
 STORY(without_a_file_all_slots_are_shared_in_memory)
 {
     in_story(status_share(NULL));
-    status_file_set(STATUS_FILES - 1, "/a", 1, 0);
-    status_file_add(STATUS_FILES - 1, 1, 1, 1);
-    status_file_clear(STATUS_FILES - 1);
+    status_files_begin();
+    in_story(list("/a", 11) == 0);
+    status_files_end();
+    open_once(11);
+    in_story(status_get(STATUS_LISTED) == 1);
     in_story(access("status", F_OK) == -1);
 }
 
@@ -265,12 +426,13 @@ STORY(a_process_number_that_is_used_again_is_no_server)
     struct status_header former = {.version = STATUS_VERSION};
 
     serve();
-    in_story(read_at(0, &former, sizeof former) && status_is_alive(&former));
+    in_story(read_at(0, &former, sizeof former) &&
+             process_is_alive(former.master, former.master_since));
     former.master_since--;
-    in_story(!status_is_alive(&former));
+    in_story(!process_is_alive(former.master, former.master_since));
     former.master = -1;
-    in_story(!status_is_alive(&former));
-    in_story(status_process_start(0) == 0);
+    in_story(!process_is_alive(former.master, former.master_since));
+    in_story(process_start(0) == 0);
 }
 
 STORY(what_is_no_status_file_is_not_removed)
@@ -294,7 +456,7 @@ STORY(where_everybody_may_write_there_is_no_file)
 /* The file is written with the rights of whoever runs this. */
 static int enter(void **state)
 {
-    log_as(geteuid());
+    ownfile_as(geteuid());
     return unit_enter(state);
 }
 
@@ -303,9 +465,13 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(the_header_says_what_the_file_is),
         TEST(a_file_is_counted_in_its_slot),
+        TEST(a_changed_file_is_counted_as_such),
+        TEST(counters_go_on_with_a_path),
+        TEST(thousands_of_files_are_found),
         TEST(a_long_path_is_shown_by_its_end),
-        TEST(the_file_grows_with_its_slots),
+        TEST(the_file_is_allocated_with_its_slots),
         TEST(sessions_count_in_it_too),
+        TEST(garbage_does_no_harm),
         TEST(a_disk_that_is_full_leaves_files_out),
         TEST(a_log_that_may_not_grow_ends_nobody),
         TEST(a_file_that_was_replaced_is_let_be),

@@ -1,12 +1,11 @@
 #include "stream.h"
 
-#include "descriptor.h"
 #include "guard.h"
 #include "libc.h"
 #include "log.h"
-#include "notice.h"
-#include "preload.h"
 #include "readahead.h"
+#include "reading.h"
+#include "sending.h"
 #include "served.h"
 #include "status.h"
 #include "unit.h"
@@ -44,14 +43,14 @@ static int enter(void **state)
     none = page + PAGE;
     read_only = map(NONE, PROT_READ);
     large = map(LARGE, PROT_READ | PROT_WRITE);
-    log_to(LOG_TO_NOWHERE, NULL);
+    log_to(LOG_TO_NOWHERE);
     return mprotect(none, NONE, PROT_NONE) == 0 ? unit_enter(state) : -1;
 }
 
 /* In each test: cmocka installs handlers of its own before, and takes them away after. */
 static void start(void)
 {
-    guard_start();
+    install_guard();
     guard_mask_changed();
     stream_policy(true, 0);
 }
@@ -62,8 +61,8 @@ static int finish(void **state)
 
     (void)state;
     stream_policy(false, 0);
-    for (int fd = 0; fd <= descriptor_highest(); fd++) {
-        if (descriptor_served(fd)) {
+    for (int fd = 0; fd < STREAM_LIMIT; fd++) {
+        if (stream_is_served(fd)) {
             stream_closing(fd);
             (void)close(fd);
             left++;
@@ -79,7 +78,7 @@ static int open_served(const char *name, int flags)
     int fd = open64(name, flags | O_CLOEXEC);
 
     assert_int_not_equal(fd, -1);
-    stream_opened(fd, name, flags);
+    stream_opened(fd, flags);
     return fd;
 }
 
@@ -89,12 +88,14 @@ static void close_served(int fd)
     assert_int_equal(close(fd), 0);
 }
 
+/* As the wrapper: both are the kernel's from here on. */
 static int duplicate_served(int fd)
 {
+    stream_hand_over(fd);
     int duplicate = dup(fd);
 
     assert_int_not_equal(duplicate, -1);
-    (void)stream_duplicated(fd, duplicate);
+    stream_forget(duplicate);
     return duplicate;
 }
 
@@ -102,9 +103,9 @@ static ssize_t readv_served(int fd, const struct iovec *parts, int count, off64_
 {
     ssize_t result;
 
-    if (stream_readv(fd, parts, count, offset, &result))
+    if (reading_readv(fd, parts, count, offset, &result))
         return result;
-    return offset == STREAM_OFFSET ? readv(fd, parts, count) : preadv64(fd, parts, count, offset);
+    return offset == READING_MOVES ? readv(fd, parts, count) : preadv64(fd, parts, count, offset);
 }
 
 static off64_t seek_served(int fd, off64_t offset, int whence)
@@ -572,7 +573,7 @@ static void reading_at_a_place_leaves_the_offset_alone(void **state)
     close_twins(&twins);
 }
 
-static void letting_go_puts_the_kernel_where_the_stream_stands(void **state)
+static void handing_over_sets_the_kernel_s_offset(void **state)
 {
     (void)state;
     start();
@@ -581,21 +582,21 @@ static void letting_go_puts_the_kernel_where_the_stream_stands(void **state)
     assert_reads(fd, 12345, 0);
     assert_int_equal(kernel_offset(fd), 0); /* it lags behind */
     errno = UNTOUCHED;
-    stream_let_go(fd);
+    stream_hand_over(fd);
     assert_int_equal(errno, UNTOUCHED);
     assert_int_equal(kernel_offset(fd), 12345);
-    assert_false(descriptor_served(fd));
+    assert_false(stream_is_served(fd));
     assert_int_equal(mapped_bytes("file"), 0);
     assert_reads(fd, 1000, 12345); /* by the kernel */
     assert_int_equal(kernel_offset(fd), 13345);
-    stream_let_go(fd);
-    stream_let_go(-1);
-    stream_let_go(DESCRIPTOR_LIMIT);
+    stream_hand_over(fd);
+    stream_hand_over(-1);
+    stream_hand_over(STREAM_LIMIT);
     assert_int_equal(kernel_offset(fd), 13345);
     close_served(fd);
 }
 
-static void letting_go_of_a_range(void **state)
+static void handing_over_a_range(void **state)
 {
     int fds[4];
 
@@ -606,14 +607,14 @@ static void letting_go_of_a_range(void **state)
         fds[i] = open_served("file", O_RDONLY);
         assert_reads(fds[i], 1000 * (i + 1), 0);
     }
-    stream_let_go_range((unsigned)fds[1], (unsigned)fds[2]);
-    assert_true(descriptor_served(fds[0]));
-    assert_false(descriptor_served(fds[1]));
-    assert_false(descriptor_served(fds[2]));
-    assert_true(descriptor_served(fds[3]));
-    stream_let_go_range(0, UINT32_MAX);
+    stream_hand_over_range((unsigned)fds[1], (unsigned)fds[2]);
+    assert_true(stream_is_served(fds[0]));
+    assert_false(stream_is_served(fds[1]));
+    assert_false(stream_is_served(fds[2]));
+    assert_true(stream_is_served(fds[3]));
+    stream_hand_over_range(0, UINT32_MAX);
     for (size_t i = 0; i < COUNT(fds); i++) {
-        assert_false(descriptor_served(fds[i]));
+        assert_false(stream_is_served(fds[i]));
         assert_int_equal(kernel_offset(fds[i]), 1000 * (i + 1));
         close_served(fds[i]);
     }
@@ -621,7 +622,7 @@ static void letting_go_of_a_range(void **state)
 
 /* ---- duplicates ---- */
 
-static void duplicates_share_the_offset(void **state)
+static void duplicates_are_the_kernel_s(void **state)
 {
     (void)state;
     start();
@@ -629,46 +630,18 @@ static void duplicates_share_the_offset(void **state)
     int fd = open_served("file", O_RDONLY);
     assert_reads(fd, 1000, 0);
     int duplicate = duplicate_served(fd);
-    assert_true(descriptor_served(duplicate));
+    assert_false(stream_is_served(fd));
+    assert_false(stream_is_served(duplicate));
+    assert_int_equal(mapped_bytes("file"), 0);
     assert_reads(duplicate, 2000, 1000);
     assert_reads(fd, 3000, 3000);
     assert_int_equal(seek_served(duplicate, 0, SEEK_CUR), 6000);
-    assert_int_equal(seek_served(fd, 50000, SEEK_SET), 50000);
-    assert_reads(duplicate, 1000, 50000);
     close_served(fd);
-    assert_reads(duplicate, 1000, 51000);
-    assert_true(descriptor_served(duplicate));
+    assert_reads(duplicate, 1000, 6000);
     close_served(duplicate);
-    assert_int_equal(mapped_bytes("file"), 0);
 }
 
-static void duplicates_are_let_go_together(void **state)
-{
-    (void)state;
-    start();
-    make_file("file", 100000);
-    int fd = open_served("file", O_RDONLY);
-    assert_reads(fd, 1000, 0);
-    int duplicate = duplicate_served(fd);
-    assert_reads(duplicate, 1000, 1000);
-    stream_let_go(fd);
-    assert_int_equal(kernel_offset(fd), 2000);
-    assert_reads(duplicate, 1000, 2000);
-    assert_int_equal(read(fd, large, 500), 500); /* as sendfile would */
-    assert_content(large, 3000, 500);
-    assert_reads(duplicate, 1000, 3500);
-    assert_int_equal(seek_served(duplicate, 0, SEEK_CUR), 4500);
-    assert_int_equal(pread_served(duplicate, large, 100, 7), 100);
-    assert_content(large, 7, 100);
-    assert_int_equal(seek_served(duplicate, 10, SEEK_SET), 10);
-    assert_int_equal(kernel_offset(fd), 10);
-    assert_false(descriptor_served(duplicate));
-    close_served(fd);
-    close_served(duplicate);
-    assert_int_equal(mapped_bytes("file"), 0);
-}
-
-static void a_replaced_descriptor_follows_the_new_file(void **state)
+static void a_replaced_descriptor_is_the_new_file_s(void **state)
 {
     (void)state;
     start();
@@ -678,50 +651,10 @@ static void a_replaced_descriptor_follows_the_new_file(void **state)
     int target = open_served("other", O_RDONLY);
     assert_reads(fd, 1000, 0);
     assert_reads(target, 10, 0);
-    bool shared = stream_replacing(fd, target);
-    assert_true(shared);
-    assert_int_equal(stream_replaced(target, shared, dup2(fd, target)), target);
+    stream_hand_over(fd);
+    stream_hand_over(target);
+    assert_int_equal(dup2(fd, target), target);
     assert_int_equal(mapped_bytes("other"), 0);
-    assert_reads(target, 1000, 1000);
-    assert_reads(fd, 1000, 2000);
-    close_served(fd);
-    close_served(target);
-}
-
-static void a_failed_replacement_leaves_all_in_place(void **state)
-{
-    (void)state;
-    start();
-    make_file("file", 100000);
-    make_file("other", 5000);
-    int fd = open_served("file", O_RDONLY);
-    int target = open_served("other", O_RDONLY);
-    assert_reads(fd, 1000, 0);
-    assert_reads(target, 10, 0);
-    bool shared = stream_replacing(fd, target);
-    errno = EBUSY;
-    assert_int_equal(stream_replaced(target, shared, -1), -1);
-    assert_int_equal(errno, EBUSY);
-    assert_reads(target, 100, 10);
-    assert_reads(fd, 1000, 1000);
-    shared = stream_replacing(-1, fd);
-    assert_false(shared);
-    assert_int_equal(stream_replaced(fd, shared, dup2(-1, fd)), -1);
-    assert_reads(fd, 1000, 2000);
-    close_served(fd);
-    close_served(target);
-}
-
-static void replacing_a_duplicate_by_its_like(void **state)
-{
-    (void)state;
-    start();
-    make_file("file", 100000);
-    int fd = open_served("file", O_RDONLY);
-    assert_reads(fd, 1000, 0);
-    int target = duplicate_served(fd);
-    bool shared = stream_replacing(fd, target);
-    assert_int_equal(stream_replaced(target, shared, dup2(fd, target)), target);
     assert_reads(target, 1000, 1000);
     assert_reads(fd, 1000, 2000);
     close_served(fd);
@@ -743,7 +676,7 @@ static void reading_into_several_parts(void **state)
     before = status_get(STATUS_BYTES);
     int fd = open_served("file", O_RDONLY);
     for (off64_t offset = 0; offset < 20; offset += 20) {
-        assert_int_equal(readv_served(fd, parts, COUNT(parts), STREAM_OFFSET), total);
+        assert_int_equal(readv_served(fd, parts, COUNT(parts), READING_MOVES), total);
         assert_content(a, 0, 10);
         assert_content(b, 10, PAGE);
         assert_content(large, 10 + PAGE, 300000);
@@ -769,7 +702,7 @@ static void many_parts(void **state)
     int fd = open_served("file", O_RDONLY);
     for (int count = 1; count <= 1024; count = count < 64 ? count + 1 : count * 2) {
         (void)seek_served(fd, 5, SEEK_SET);
-        assert_int_equal(readv_served(fd, parts, count, STREAM_OFFSET), 10 * count);
+        assert_int_equal(readv_served(fd, parts, count, READING_MOVES), 10 * count);
         assert_content(large, 5, 10 * (size_t)count);
     }
     close_served(fd);
@@ -786,7 +719,7 @@ static void readv_alike(size_t before, const struct iovec *parts, int count)
     ssize_t kernels = readv(twins.plain, parts, count);
     int kernels_errno = errno;
     errno = UNTOUCHED;
-    ssize_t ours = readv_served(twins.served, parts, count, STREAM_OFFSET);
+    ssize_t ours = readv_served(twins.served, parts, count, READING_MOVES);
     assert_same(ours, errno, kernels, kernels_errno);
     assert_same_offset(&twins);
 
@@ -901,7 +834,7 @@ static void the_most_that_one_call_reads(void **state)
         parts[i] = (struct iovec){memory, PART};
     parts[PARTS - 1].iov_len--; /* INT_MAX in all */
     int fd = open_served("sparse", O_RDONLY);
-    assert_int_equal(readv_served(fd, parts, PARTS, STREAM_OFFSET), 0x7ffff000);
+    assert_int_equal(readv_served(fd, parts, PARTS, READING_MOVES), 0x7ffff000);
     assert_int_equal(seek_served(fd, 0, SEEK_CUR), 0x7ffff000);
     close_served(fd);
     assert_int_equal(unlink("sparse"), 0);
@@ -922,7 +855,7 @@ static void the_most_that_one_call_sends(void **state)
     make_file("sparse", 0);
     assert_int_equal(truncate64("sparse", (off64_t)3 << 30), 0);
     int out = open("/dev/null", O_WRONLY | O_CLOEXEC), in = open_served("sparse", O_RDONLY);
-    assert_int_equal(stream_send(out, in, &offset, (size_t)3 << 30), most);
+    assert_int_equal(sending_send(out, in, &offset, (size_t)3 << 30), most);
     assert_int_equal(offset, most);
     close_served(in);
     assert_int_equal(close(out), 0);
@@ -949,7 +882,7 @@ static void an_ignored_signal_ends_no_send(void **state)
     for (int i = 0; i < 20; i++) {
         off64_t offset = 0;
         int in = open_served("file", O_RDONLY);
-        assert_int_equal(stream_send(out, in, &offset, 32 * MIB), 32 * MIB);
+        assert_int_equal(sending_send(out, in, &offset, 32 * MIB), 32 * MIB);
         close_served(in);
     }
     assert_int_equal(kill(sender, SIGKILL), 0);
@@ -1008,8 +941,7 @@ static void places_that_no_file_has(void **state)
 
 static void what_is_not_open(void **state)
 {
-    static const int fds[] = {-1,        1000,     DESCRIPTOR_LIMIT - 1, DESCRIPTOR_LIMIT,
-                              INT32_MAX, INT32_MIN};
+    static const int fds[] = {-1, 1000, STREAM_LIMIT - 1, STREAM_LIMIT, INT32_MAX, INT32_MIN};
     struct iovec part = {large, 10};
     off64_t offset;
     ssize_t result;
@@ -1017,14 +949,14 @@ static void what_is_not_open(void **state)
     (void)state;
     start();
     for (size_t i = 0; i < COUNT(fds); i++) {
-        assert_false(stream_read(fds[i], &part, 1, STREAM_OFFSET, &result));
-        assert_false(stream_read(fds[i], &part, 1, 0, &result));
+        assert_false(reading_read(fds[i], &part, 1, READING_MOVES, &result));
+        assert_false(reading_read(fds[i], &part, 1, 0, &result));
         assert_false(stream_seek(fds[i], 0, SEEK_CUR, &offset));
-        assert_false(stream_duplicated(fds[i], 5));
-        stream_let_go(fds[i]);
+        stream_forget(fds[i]);
+        stream_hand_over(fds[i]);
         stream_closing(fds[i]);
-        stream_opened(fds[i], "file", O_RDONLY);
-        assert_false(descriptor_served(fds[i]));
+        stream_opened(fds[i], O_RDONLY);
+        assert_false(stream_is_served(fds[i]));
     }
 }
 
@@ -1072,7 +1004,7 @@ static void read_without_address_space(void)
         in_story((unsigned char)large[999] == content(1000 * i + 999));
         in_story(kernel_offset(fd) == 1000 * (i + 1));
     }
-    in_story(status_get(STATUS_REFUSED) == 1 && !descriptor_served(fd));
+    in_story(status_get(STATUS_REFUSED) == 1 && !stream_is_served(fd));
 }
 
 static void without_address_space_the_kernel_reads(void **state)
@@ -1097,46 +1029,31 @@ static void allow(rlim_t descriptors)
         skip();
 }
 
-static void more_streams_than_there_are_slots(void **state)
+static void numbers_beyond_the_table(void **state)
 {
-    enum { FILES = STREAM_LIMIT + 100 };
-    static int fds[FILES];
     uint64_t full = status_get(STATUS_FULL);
-    int served = 0;
 
     (void)state;
     start();
-    allow(FILES + 100);
+    allow(STREAM_LIMIT + 100);
     make_file("file", 10000);
-    for (int i = 0; i < FILES; i++) {
-        fds[i] = open_served("file", O_RDONLY);
-        served += descriptor_served(fds[i]);
-    }
-    assert_int_equal(served, STREAM_LIMIT);
-    assert_int_equal(status_get(STATUS_FULL) - full, 100);
-    for (int round = 0; round < 2; round++) {
-        for (int i = 0; i < FILES; i++)
-            assert_reads(fds[i], 100, 100 * round);
-    }
-    close_served(fds[0]);
-    fds[0] = open_served("file", O_RDONLY);
-    assert_true(descriptor_served(fds[0])); /* a slot was free again */
-    for (int i = 0; i < FILES; i++)
-        close_served(fds[i]);
+    int low = open_served("file", O_RDONLY);
+    int last = fcntl(low, F_DUPFD_CLOEXEC, STREAM_LIMIT - 1);
+    int high = fcntl(low, F_DUPFD_CLOEXEC, STREAM_LIMIT);
+    assert_int_equal(last, STREAM_LIMIT - 1);
+    assert_int_equal(high, STREAM_LIMIT);
+    stream_opened(last, O_RDONLY);
+    assert_true(stream_is_served(last));
+    assert_int_equal(status_get(STATUS_FULL), full);
+    stream_opened(high, O_RDONLY);
+    assert_false(stream_is_served(high));
+    assert_int_equal(status_get(STATUS_FULL), full + 1);
+    assert_int_equal(lseek64(high, 0, SEEK_SET), 0);
+    assert_reads(high, 100, 0);
+    close_served(high);
+    close_served(last);
+    close_served(low);
     assert_int_equal(mapped_bytes("file"), 0);
-}
-
-static void a_duplicate_beyond_the_table(void **state)
-{
-    (void)state;
-    start();
-    make_file("file", 10000);
-    int fd = open_served("file", O_RDONLY);
-    assert_reads(fd, 100, 0);
-    assert_false(stream_duplicated(fd, DESCRIPTOR_LIMIT)); /* the limit for the test may be lower */
-    assert_int_equal(kernel_offset(fd), 100);
-    assert_reads(fd, 100, 100);
-    close_served(fd);
 }
 
 /* ---- numbers that come back ---- */
@@ -1150,7 +1067,7 @@ static void a_number_is_used_again(void **state)
     int fd = open_served("file", O_RDONLY);
     assert_reads(fd, 100, 0);
     close_served(fd);
-    assert_false(descriptor_served(fd));
+    assert_false(stream_is_served(fd));
     assert_int_equal(open_served("other", O_RDONLY), fd);
     assert_int_equal(read_served(fd, large, 100), 13);
     assert_memory_equal(large, "other content", 13);
@@ -1218,11 +1135,12 @@ static void an_unseen_close_before_a_duplicate(void **state)
 static void use_standard_input(void)
 {
     in_story(close(STDIN_FILENO) == 0);
-    in_story(open_served("file", O_RDONLY) == STDIN_FILENO && !descriptor_served(STDIN_FILENO));
+    in_story(open_served("file", O_RDONLY) == STDIN_FILENO && !stream_is_served(STDIN_FILENO));
     int fd = open_served("file", O_RDONLY);
-    in_story(descriptor_served(fd) && read_served(fd, large, 100) == 100);
-    in_story(!stream_replacing(fd, STDIN_FILENO) && dup2(fd, STDIN_FILENO) == STDIN_FILENO);
-    in_story(!descriptor_served(fd) && kernel_offset(STDIN_FILENO) == 100);
+    in_story(stream_is_served(fd) && read_served(fd, large, 100) == 100);
+    stream_hand_over(fd);
+    in_story(dup2(fd, STDIN_FILENO) == STDIN_FILENO);
+    in_story(!stream_is_served(fd) && kernel_offset(STDIN_FILENO) == 100);
 }
 
 static void standard_descriptors_are_not_served(void **state)
@@ -1242,9 +1160,9 @@ static bool serves(const char *name, int flags)
         return false;
     }
     errno = UNTOUCHED;
-    stream_opened(fd, name, flags);
+    stream_opened(fd, flags);
     assert_int_equal(errno, UNTOUCHED);
-    bool served = descriptor_served(fd);
+    bool served = stream_is_served(fd);
     close_served(fd);
     return served;
 }
@@ -1305,119 +1223,48 @@ static void the_policy_says_which(void **state)
 
 /* ---- listed files ---- */
 
-/* This file and no other; "": none. */
-static void list(const char *name, enum preload_way way)
+static void list(const char *name)
 {
     struct stat64 status;
-    int fd = open(name, O_RDONLY | O_CLOEXEC);
 
-    preload_begin();
-    if (fd != -1) {
-        assert_int_equal(fstat64(fd, &status), 0);
-        assert_non_null(preload_list(fd, &status, way, STATUS_FILES));
-        assert_int_equal(close(fd), 0);
-    }
-    preload_retire_unlisted();
+    assert_int_equal(stat64(name, &status), 0);
+    struct status_identity identity = status_identity_of(&status);
+    status_files_begin();
+    unsigned slot = status_file_take(name);
+    assert_int_not_equal(slot, STATUS_NO_SLOT);
+    status_file_set(slot, 0, &identity, 0, 0);
+    status_files_end();
 }
 
-static void a_listed_file_is_read_from_its_mapping(void **state)
+/* Listed or not makes no difference to how a file is read: it is counted besides. */
+static void listed_files_are_counted(void **state)
 {
-    uint64_t before;
-
     (void)state;
     start();
+    assert_true(status_share(NULL));
     make_file("file", 10 * PAGE + 7);
-    list("file", PRELOAD_MAPPED);
-    stream_policy(true, 1 << 30); /* whatever its size */
-    before = status_get(STATUS_BYTES);
+    list("file");
+    uint64_t listed = status_get(STATUS_LISTED), changed = status_get(STATUS_CHANGED);
+    stream_policy(true, 10 * PAGE + 7);
     struct twins twins = open_twins("file");
-    assert_true(descriptor_served(twins.served));
+    assert_true(stream_is_served(twins.served));
     assert_int_equal(read_same(&twins, large, 10000), 10000);
-    (void)pread_same(&twins, 10000, 33333);
-    assert_int_equal(read_same(&twins, large, LARGE), 10 * PAGE + 7 - 10000);
-    assert_int_equal(mapped_bytes("file"), 11 * PAGE); /* the one mapping, and no window */
-    assert_true(status_get(STATUS_BYTES) - before > 10 * PAGE + 7);
-    write_content("file", 10 * PAGE + 7, 3 * PAGE); /* it grows beyond its mapping */
-    assert_int_equal(read_same(&twins, large, LARGE), 3 * PAGE);
-    assert_content(large, 10 * PAGE + 7, (size_t)3 * PAGE);
-    list("", PRELOAD_KNOWN);
-    assert_int_equal(seek_same(&twins, 0, SEEK_SET), 0);
-    assert_int_equal(read_same(&twins, large, LARGE), 13 * PAGE + 7);
     close_twins(&twins);
-    assert_int_equal(mapped_bytes("file"), 0);
-}
-
-static void a_listed_file_shrinks(void **state)
-{
-    static const off64_t lengths[] = {0, 50, 5000, 2 * PAGE, 9 * PAGE + 1};
-
-    (void)state;
-    start();
-    for (size_t i = 0; i < COUNT(lengths); i++) {
-        make_file("file", (size_t)10 * PAGE);
-        list("file", PRELOAD_MAPPED);
-        struct twins twins = open_twins("file");
-        (void)read_same(&twins, large, 100);
-        assert_int_equal(truncate64("file", lengths[i]), 0);
-        (void)read_same(&twins, large, LARGE);
-        assert_same_offset(&twins);
-        (void)pread_same(&twins, 10000, 3000);
-        (void)read_same(&twins, large, LARGE);
-        assert_same_offset(&twins);
-        close_twins(&twins);
-    }
-    list("", PRELOAD_KNOWN);
-}
-
-/* Its size does not count, and it is read through windows, as any other. */
-static void a_listed_file_that_is_not_mapped_here(void **state)
-{
-    uint64_t listed = status_get(STATUS_LISTED);
-
-    (void)state;
-    start();
-    make_file("file", 10 * PAGE + 7);
-    list("file", PRELOAD_KNOWN);
-    stream_policy(true, 1 << 30);
-    struct twins twins = open_twins("file");
-    assert_true(descriptor_served(twins.served));
-    assert_int_equal(status_get(STATUS_LISTED), listed + 1);
-    assert_int_equal(read_same(&twins, large, 10000), 10000);
-    assert_true(mapped_bytes("file") > 0);
-    assert_int_equal(read_same(&twins, large, LARGE), 10 * PAGE + 7 - 10000);
+    stream_policy(true, 10 * PAGE + 8);
+    twins = open_twins("file");
+    assert_false(stream_is_served(twins.served)); /* too small, listed as it is */
     close_twins(&twins);
-    list("", PRELOAD_KNOWN);
-    assert_int_equal(mapped_bytes("file"), 0);
-}
+    assert_int_equal(status_get(STATUS_LISTED), listed + 2);
+    assert_int_equal(status_get(STATUS_CHANGED), changed);
 
-static bool is_noticed(const char *name)
-{
-    int fd = open(name, O_RDONLY | O_CLOEXEC);
-
-    assert_true(fd >= 0);
-    stream_opened(fd, name, O_RDONLY);
-    stream_closing(fd);
-    assert_int_equal(close(fd), 0);
-    return notice_take(notice_flag(name));
-}
-
-static void a_listed_file_that_has_changed_is_noticed(void **state)
-{
-    (void)state;
-    start();
-    make_file("file", PAGE);
-    make_file("other", PAGE);
-    list("file", PRELOAD_MAPPED);
-    assert_true(notice_share());
-    notice_watch(notice_flag("file"));
-    assert_false(is_noticed("file"));
-    assert_false(is_noticed("other"));
-    make_file("file", PAGE);
-    assert_true(is_noticed("file"));
-    list("file", PRELOAD_MAPPED);
-    assert_false(is_noticed("file"));
-    list("", PRELOAD_KNOWN);
-    notice_watch_none();
+    write_content("file", 0, 10 * PAGE + 8);
+    twins = open_twins("file");
+    close_twins(&twins);
+    make_file("other", 10 * PAGE + 8);
+    twins = open_twins("other");
+    close_twins(&twins);
+    assert_int_equal(status_get(STATUS_LISTED), listed + 2);
+    assert_int_equal(status_get(STATUS_CHANGED), changed + 1);
 }
 
 /* ---- all of it, at random ---- */
@@ -1461,7 +1308,7 @@ static void read_parts_same(const struct twins *twins, off64_t offset)
         kernels_parts[i] = (struct iovec){kernels[i], length};
     }
     ssize_t kernel_count =
-        offset == STREAM_OFFSET
+        offset == READING_MOVES
             ? readv(twins->plain, kernels_parts, COUNT(kernels_parts))
             : preadv64(twins->plain, kernels_parts, COUNT(kernels_parts), offset);
     ssize_t count = readv_served(twins->served, our_parts, COUNT(our_parts), offset);
@@ -1490,9 +1337,9 @@ static void replace(const struct twins *target, const struct twins *source)
 {
     if (target == source)
         return;
-    bool shared = stream_replacing(source->served, target->served);
-    assert_int_equal(stream_replaced(target->served, shared, dup2(source->served, target->served)),
-                     target->served);
+    stream_hand_over(source->served);
+    stream_hand_over(target->served);
+    assert_int_equal(dup2(source->served, target->served), target->served);
     assert_int_equal(dup2(source->plain, target->plain), target->plain);
 }
 
@@ -1508,7 +1355,7 @@ static void step(struct twins *all)
         replace(one, &all[at_random(TWINS)]);
         break;
     case 2:
-        stream_let_go(one->served);
+        stream_hand_over(one->served);
         break;
     case 3:
     case 4:
@@ -1534,7 +1381,7 @@ static void step(struct twins *all)
         break;
     case 12:
     case 13:
-        read_parts_same(one, STREAM_OFFSET);
+        read_parts_same(one, READING_MOVES);
         break;
     case 14:
         read_parts_same(one, (off64_t)at_random(2000000));
@@ -1587,13 +1434,10 @@ int main(void)
         TEST(beyond_the_end_there_is_nothing),
         TEST(who_jumps_and_reads_on_is_served_again),
         TEST(reading_at_a_place_leaves_the_offset_alone),
-        TEST(letting_go_puts_the_kernel_where_the_stream_stands),
-        TEST(letting_go_of_a_range),
-        TEST(duplicates_share_the_offset),
-        TEST(duplicates_are_let_go_together),
-        TEST(a_replaced_descriptor_follows_the_new_file),
-        TEST(a_failed_replacement_leaves_all_in_place),
-        TEST(replacing_a_duplicate_by_its_like),
+        TEST(handing_over_sets_the_kernel_s_offset),
+        TEST(handing_over_a_range),
+        TEST(duplicates_are_the_kernel_s),
+        TEST(a_replaced_descriptor_is_the_new_file_s),
         TEST(reading_into_several_parts),
         TEST(many_parts),
         TEST(bad_buffers),
@@ -1608,8 +1452,7 @@ int main(void)
         TEST(what_is_not_open),
         TEST(without_the_guard_the_kernel_reads),
         TEST(without_address_space_the_kernel_reads),
-        TEST(more_streams_than_there_are_slots),
-        TEST(a_duplicate_beyond_the_table),
+        TEST(numbers_beyond_the_table),
         TEST(a_number_is_used_again),
         TEST(an_unseen_close),
         TEST(an_unseen_close_before_what_is_not_served),
@@ -1618,10 +1461,7 @@ int main(void)
         TEST(regular_files_that_are_read_only_are_served),
         TEST(pseudo_files_are_not_served),
         TEST(the_policy_says_which),
-        TEST(a_listed_file_is_read_from_its_mapping),
-        TEST(a_listed_file_shrinks),
-        TEST(a_listed_file_that_is_not_mapped_here),
-        TEST(a_listed_file_that_has_changed_is_noticed),
+        TEST(listed_files_are_counted),
         TEST(anything_at_all),
     };
 

@@ -3,11 +3,8 @@
  * descriptors, too, and calls a close beside a read a race, which is just what happens here: so
  * files are opened and closed by system calls that it does not see.
  */
-#include "descriptor.h"
 #include "guard.h"
 #include "log.h"
-#include "preload.h"
-#include "resident.h"
 #include "served.h"
 #include "status.h"
 #include "stream.h"
@@ -28,7 +25,6 @@ enum { THREADS = 8, FILES = 5, WORDS = 200000 /* in each file */ };
 
 static const char *const names[FILES] = {"0", "1", "2", "3", "4"};
 static atomic_bool wrong;
-static atomic_int readers;
 static unsigned rounds; /* that each of them makes */
 
 /* A word of a file tells which file and where it is. */
@@ -52,7 +48,7 @@ static int enter(void **state)
 {
     if (unit_enter(state) != 0)
         return -1;
-    log_to(LOG_TO_NOWHERE, NULL);
+    log_to(LOG_TO_NOWHERE);
     for (unsigned file = 0; file < FILES; file++)
         make_words(file);
     return 0;
@@ -71,7 +67,7 @@ static void run(void *(*work)(void *), unsigned count)
     pthread_t threads[THREADS];
 
     assert_true(count <= THREADS);
-    guard_start();
+    install_guard();
     stream_policy(true, 0);
     atomic_store(&wrong, false);
     for (uintptr_t i = 0; i < count; i++)
@@ -84,8 +80,8 @@ static void run(void *(*work)(void *), unsigned count)
 static int finish(void **state)
 {
     (void)state;
-    for (int fd = 0; fd <= descriptor_highest(); fd++) {
-        if (descriptor_served(fd))
+    for (int fd = 0; fd < STREAM_LIMIT; fd++) {
+        if (stream_is_served(fd))
             return -1; /* a test has left a stream behind */
     }
     for (unsigned file = 0; file < FILES; file++) {
@@ -102,7 +98,7 @@ static int open_served(unsigned file)
     int fd = (int)syscall(SYS_openat, AT_FDCWD, names[file], O_RDONLY | O_CLOEXEC);
 
     if (holds(fd >= 0))
-        stream_opened(fd, names[file], O_RDONLY);
+        stream_opened(fd, O_RDONLY);
     return fd;
 }
 
@@ -122,19 +118,16 @@ static void *open_read_close(void *argument)
     for (unsigned round = 0; round < rounds; round++) {
         unsigned file = (first + round) % FILES;
         int fd = open_served(file);
-        int duplicate = (int)syscall(SYS_dup, fd);
-        holds(stream_duplicated(fd, duplicate));
         for (size_t i = 0; i < 20000; i += COUNT(words)) {
-            ssize_t count = read_served(i % 1000 == 0 ? fd : duplicate, words, sizeof words);
+            ssize_t count = read_served(fd, words, sizeof words);
             if (!holds(count == sizeof words))
                 break;
             for (size_t j = 0; j < COUNT(words); j++)
                 holds(words[j] == word(file, i + j));
         }
-        close_served(fd);
         if (round % 3 == 0)
-            stream_let_go(duplicate);
-        close_served(duplicate);
+            stream_hand_over(fd);
+        close_served(fd);
     }
     return NULL;
 }
@@ -147,92 +140,6 @@ static void many_open_read_and_close(void **state)
     rounds = 40;
     run(open_read_close, THREADS);
     assert_true(status_get(STATUS_BYTES) > before);
-}
-
-/* As the keeper does it. */
-static void list(unsigned count)
-{
-    struct stat64 status;
-
-    preload_begin();
-    for (unsigned file = 0; file < count; file++) {
-        int fd = (int)syscall(SYS_openat, AT_FDCWD, names[file], O_RDONLY | O_CLOEXEC);
-        holds(fd >= 0 && fstat64(fd, &status) == 0 &&
-              preload_list(fd, &status, file % 2 == 0 ? PRELOAD_MAPPED : PRELOAD_INHERITED,
-                           STATUS_FILES) != NULL);
-        holds(syscall(SYS_close, fd) == 0);
-    }
-    preload_retire_unlisted();
-}
-
-/* Thread 0 lists files and takes some off again until the others are done. */
-static void *read_listed(void *argument)
-{
-    if (argument != NULL) {
-        (void)open_read_close(argument);
-        atomic_fetch_sub(&readers, 1);
-        return NULL;
-    }
-    for (unsigned i = 0; atomic_load(&readers) > 0; i++)
-        list(1 + i % 3); /* the first stays, so that some are found for sure */
-    return NULL;
-}
-
-static void files_are_listed_meanwhile(void **state)
-{
-    uint64_t before = status_get(STATUS_LISTED);
-
-    (void)state;
-    rounds = 20;
-    list(3);
-    atomic_store(&readers, THREADS - 1);
-    run(read_listed, THREADS);
-    list(0);
-    assert_true(status_get(STATUS_LISTED) > before);
-}
-
-/* ---- the thread that keeps files ---- */
-
-static void want(unsigned count, bool lock)
-{
-    static char *items[] = {(char *)"0", (char *)"1", (char *)"2"};
-
-    resident_want(
-        &(struct config){.files = {items, count}, .lock = lock, .max_memory = {.percent = 50}});
-}
-
-/* Thread 0 wants one list after the other. */
-static void *read_kept(void *argument)
-{
-    if (argument != NULL) {
-        (void)open_read_close(argument);
-        atomic_fetch_sub(&readers, 1);
-        return NULL;
-    }
-    for (unsigned i = 0; atomic_load(&readers) > 0; i++) {
-        want(1 + i % 3, i % 2 == 0);
-        if (i % 3 == 0)
-            (void)usleep(1000); /* it sometimes comes to an end with one */
-    }
-    return NULL;
-}
-
-static void files_are_kept_meanwhile(void **state)
-{
-    uint64_t before = status_get(STATUS_LISTED);
-
-    (void)state;
-    assert_true(resident_start(geteuid()));
-    want(3, true);
-    for (int i = 0; i < 5000 && mapped_bytes("2") == 0; i++)
-        (void)usleep(1000);
-    rounds = 20;
-    atomic_store(&readers, THREADS - 1);
-    run(read_kept, THREADS);
-    assert_true(status_get(STATUS_LISTED) > before);
-    want(0, true);
-    for (int i = 0; i < 5000 && mapped_bytes("0") + mapped_bytes("1") + mapped_bytes("2") > 0; i++)
-        (void)usleep(1000);
 }
 
 /* ---- all threads one descriptor ---- */
@@ -264,7 +171,7 @@ static void one_offset_for_all(void **state)
     (void)state;
     stream_policy(true, 0);
     shared = open_served(0);
-    assert_true(descriptor_served(shared));
+    assert_true(stream_is_served(shared));
     run(read_shared, THREADS);
     close_served(shared);
     for (size_t i = 0; i < WORDS; i++)
@@ -296,7 +203,7 @@ static void a_reader_is_cancelled(void **state)
 
     (void)state;
     stream_policy(true, 0);
-    guard_start();
+    install_guard();
     shared = open_served(0);
     assert_int_equal(pthread_create(&reader, NULL, read_for_ever, NULL), 0);
     while (status_get(STATUS_BYTES) < before + 10 * WORDS)
@@ -321,9 +228,11 @@ static void churn(void)
 {
     for (unsigned i = 0; i < CHURNS; i++) {
         int fd = open_served(i % FILES);
-        bool served = stream_replacing(fd, CHURNED);
-        (void)stream_replaced(CHURNED, served, (int)syscall(SYS_dup3, fd, CHURNED, O_CLOEXEC));
+        stream_hand_over(CHURNED);
+        holds(syscall(SYS_dup3, fd, CHURNED, O_CLOEXEC) == CHURNED);
         close_served(fd);
+        holds(lseek64(CHURNED, 0, SEEK_SET) == 0);
+        stream_opened(CHURNED, O_RDONLY); /* as if open(2) had returned it */
         if (i % 7 == 0)
             close_served(CHURNED);
     }
@@ -362,9 +271,10 @@ int main(void)
 {
 #define TEST(name) cmocka_unit_test_teardown(name, finish)
     static const struct CMUnitTest tests[] = {
-        TEST(many_open_read_and_close), TEST(files_are_listed_meanwhile),
-        TEST(files_are_kept_meanwhile), TEST(one_offset_for_all),
-        TEST(a_reader_is_cancelled),    TEST(a_number_changes_hands_under_readers),
+        TEST(many_open_read_and_close),
+        TEST(one_offset_for_all),
+        TEST(a_reader_is_cancelled),
+        TEST(a_number_changes_hands_under_readers),
     };
 
     return cmocka_run_group_tests(tests, enter, unit_leave);

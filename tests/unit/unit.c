@@ -1,5 +1,8 @@
 #include "unit.h"
 
+#include "guard.h"
+#include "signals.h"
+
 #include <dirent.h>
 #include <fcntl.h>
 #include <ftw.h>
@@ -155,6 +158,12 @@ int ending_of(void (*story)(void))
     }
     assert_int_equal(waitpid(child, &status, 0), child);
     return status;
+}
+
+void install_guard(void)
+{
+    signals_chain(SIGBUS, guard_fault);
+    signals_chain(SIGSEGV, guard_fault);
 }
 
 void in_story_at(bool holds, const char *what, const char *file, int line)

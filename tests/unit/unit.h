@@ -47,6 +47,9 @@ bool under_qemu_user(void);
 /* Run a story in a child. @return its wait status, waitpid(2); 0: it came to its end */
 int ending_of(void (*story)(void));
 
+/* Have faults of copies survived, as the library does as it starts. */
+void install_guard(void);
+
 /* What the sanitizer asks for; a test may define its own. */
 const char *__asan_default_options(void);
 

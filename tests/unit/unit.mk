@@ -2,7 +2,7 @@
 # make valgrind: the same without them, under valgrind.
 
 unit_flags = $(BASE) $(WARNINGS) $(CFLAGS) $(CPPFLAGS) -iquote shim -fno-omit-frame-pointer -O1 -g -MMD -MP
-unit_rooms = allowance config config_server descriptor everyone guard keep notice preload readsize refused resident rights signals status stream
+unit_rooms = config config_server guard keeper listed lookout memory_limits process readsize refused residency signals status stream
 # without the wrappers, which would stand before the tests' own calls, and whatever starts by itself
 unit_shim = $(filter-out interpose server xfermmap tool_%,$(notdir $(basename $(wildcard shim/*.c))))
 unit_programs = $(unit_rooms:%=build/unit/test_%) build/unit/threads/test_threads
@@ -29,9 +29,7 @@ test-programs unit-programs: $(unit_programs)
 
 # $(1): where the programs and their objects are
 define unit_build
-# test_descriptor stands in for the owner of the streams
-$(1)/test_descriptor: $(filter-out $(1)/stream.o,$(unit_shim:%=$(1)/%.o))
-$(filter-out %/test_descriptor,$(unit_rooms:%=$(1)/test_%) $(1)/test_threads): $(unit_shim:%=$(1)/%.o)
+$(unit_rooms:%=$(1)/test_%) $(1)/test_threads: $(unit_shim:%=$(1)/%.o)
 
 $(1)/test_%: $(1)/test_%.o $(1)/unit.o
 	@echo '  LD    $$@'
@@ -61,7 +59,7 @@ build/unit/guard.o: unit_sanitizers += -fno-sanitize=nonnull-attribute
 # what test_refused refuses
 comma = ,
 %/test_refused: unit_wrap = $(addprefix -Wl$(comma)--wrap=,mmap mmap64 madvise mlock \
-    posix_fallocate calloc realloc reallocarray strdup pthread_create)
+    posix_fallocate calloc realloc reallocarray strdup)
 
 -include $(wildcard build/unit/*.d build/unit/threads/*.d build/unit/plain/*.d)
 

@@ -1,0 +1,313 @@
+#include "listed.h"
+
+#include "libc.h"
+#include "lookout.h"
+#include "memory_limits.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <fts.h>
+#include <glob.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Of vm.max_map_count, for the process's own: libraries, heap, stacks. */
+enum { OTHER_MAPPINGS = 256 };
+
+static struct listed_file *add(struct listed *listed, const char *path, unsigned line)
+{
+    struct listed_file *file = calloc(1, sizeof *file);
+
+    if (listed->count == listed->room) {
+        size_t more = listed->room > 0 ? 2 * listed->room : 64;
+        struct listed_file **longer = reallocarray(listed->files, more, sizeof(void *));
+        if (longer == NULL) {
+            free(file);
+            return NULL;
+        }
+        listed->files = longer;
+        listed->room = more;
+    }
+    char *copy = strdup(path);
+    if (file == NULL || copy == NULL) {
+        free(file);
+        free(copy);
+        return NULL;
+    }
+    file->path = copy;
+    file->line = line;
+    listed->files[listed->count++] = file;
+    return file;
+}
+
+static void remove_last(struct listed *listed)
+{
+    struct listed_file *file = listed->files[--listed->count];
+
+    free(file->path);
+    free(file);
+}
+
+/* @return false: there is nothing to keep: listed already, or empty */
+static bool is_worth_listing(struct listed *listed, struct listed_file *file)
+{
+    struct listed_file *other;
+
+    if (file->problem != NULL)
+        return true;
+    file->identity.device = file->status.st_dev;
+    file->identity.inode = file->status.st_ino;
+    HASH_FIND(hh, listed->by_identity, &file->identity, sizeof file->identity, other);
+    if (other != NULL || file->status.st_size == 0)
+        return false;
+    HASH_ADD(hh, listed->by_identity, identity, sizeof file->identity, file);
+    return true;
+}
+
+/* Add a file, of which stat(2) has said this; or, with NULL, `failure`, an errno. */
+static void add_file(struct listed *listed, const char *path, unsigned line,
+                     const struct stat64 *status, int failure)
+{
+    struct listed_file *file = add(listed, path, line);
+
+    if (file == NULL)
+        return;
+    if (status == NULL)
+        file->problem = strerror(failure);
+    else
+        file->status = *status;
+    if (status != NULL && !S_ISREG(status->st_mode))
+        file->problem = "is not a regular file";
+    if (!is_worth_listing(listed, file))
+        remove_last(listed);
+}
+
+static void add_skipped(struct listed *listed, const char *path, unsigned line)
+{
+    struct listed_file *file = add(listed, path, line);
+
+    if (file == NULL || listed->skipped_count == LISTED_MOST_SKIPPED)
+        return;
+    file->skipped = true;
+    listed->skipped[listed->skipped_count++] = line;
+}
+
+/* ---- one argument ---- */
+
+static int by_name(const FTSENT64 **a, const FTSENT64 **b)
+{
+    return strcmp((*a)->fts_name, (*b)->fts_name);
+}
+
+static void add_entry(struct listed *listed, FTS64 *tree, FTSENT64 *entry, unsigned line)
+{
+    bool answers = !lookout_is_stuck(entry->fts_path);
+
+    lookout_at(entry->fts_path);
+    switch (entry->fts_info) {
+    case FTS_D: /* what is in it is looked at by the next fts_read() */
+        if (!answers && fts64_set(tree, entry, FTS_SKIP) == 0)
+            add_skipped(listed, entry->fts_path, line);
+        break;
+    case FTS_DNR:
+    case FTS_ERR:
+    case FTS_NS:
+        add_file(listed, entry->fts_path, line, NULL, entry->fts_errno);
+        break;
+    case FTS_F:
+        if (!answers)
+            add_skipped(listed, entry->fts_path, line);
+        else
+            add_file(listed, entry->fts_path, line, entry->fts_statp, 0);
+        break;
+    default: /* links, devices; a directory again, when left */
+        break;
+    }
+}
+
+static void add_tree(struct listed *listed, const char *path, unsigned line)
+{
+    char *paths[] = {(char *)(uintptr_t)path, NULL};
+    FTS64 *tree = fts64_open(paths, FTS_COMFOLLOW | FTS_PHYSICAL | FTS_NOCHDIR, by_name);
+    FTSENT64 *entry;
+
+    while (tree != NULL && (entry = fts64_read(tree)) != NULL)
+        add_entry(listed, tree, entry, line);
+    if (tree != NULL)
+        (void)fts64_close(tree);
+}
+
+static void add_path(struct listed *listed, const char *path, unsigned line)
+{
+    struct stat64 status;
+
+    if (lookout_is_stuck(path)) {
+        add_skipped(listed, path, line);
+        return;
+    }
+    lookout_at(path);
+    if (stat64(path, &status) == -1)
+        add_file(listed, path, line, NULL, errno);
+    else if (S_ISDIR(status.st_mode))
+        add_tree(listed, path, line);
+    else
+        add_file(listed, path, line, &status, 0);
+}
+
+static void add_argument(struct listed *listed, const char *argument, unsigned line)
+{
+    glob_t found = {.gl_pathc = 0};
+
+    if (lookout_is_stuck(argument)) {
+        add_skipped(listed, argument, line);
+        return;
+    }
+    lookout_at(argument);
+    if (libc_next(glob)(argument, GLOB_NOCHECK, NULL, &found) != 0)
+        add_file(listed, argument, line, NULL, ENOMEM);
+    for (size_t i = 0; i < found.gl_pathc; i++)
+        add_path(listed, found.gl_pathv[i], line);
+    libc_next(globfree)(&found);
+}
+
+/* ---- the list ---- */
+
+void listed_expand(struct listed *listed, const struct config_list *arguments)
+{
+    for (size_t i = 0; i < arguments->count; i++)
+        add_argument(listed, arguments->items[i], (unsigned)i);
+}
+
+void listed_free(struct listed *listed)
+{
+    HASH_CLEAR(hh, listed->by_identity);
+    while (listed->count > 0)
+        remove_last(listed);
+    free(listed->files);
+    *listed = (struct listed){.count = 0};
+}
+
+/* ---- comparing ---- */
+
+static bool is_same_time(const struct timespec *a, const struct timespec *b)
+{
+    return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
+}
+
+/* What could not be opened may be now, if its permissions have changed, and so its ctime. */
+static bool is_same_file(const struct listed_file *held, const struct listed_file *found)
+{
+    const struct stat64 *a = &held->status, *b = &found->status;
+
+    return strcmp(held->path, found->path) == 0 && held->skipped == found->skipped &&
+           a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
+           is_same_time(&a->st_mtim, &b->st_mtim) &&
+           (held->problem == NULL || is_same_time(&a->st_ctim, &b->st_ctim));
+}
+
+/* The next file of an argument of which all is known in both lists. */
+static size_t next_known(const struct listed *listed, size_t at, const struct listed *found)
+{
+    for (; at < listed->count; at++) {
+        size_t i = 0;
+        while (i < found->skipped_count && found->skipped[i] != listed->files[at]->line)
+            i++;
+        if (i == found->skipped_count)
+            break;
+    }
+    return at;
+}
+
+bool listed_is_same(const struct listed *held, const struct listed *found)
+{
+    size_t i = next_known(held, 0, found), j = next_known(found, 0, found);
+
+    while (i < held->count && j < found->count) {
+        if (!is_same_file(held->files[i], found->files[j]))
+            return false;
+        i = next_known(held, i + 1, found);
+        j = next_known(found, j + 1, found);
+    }
+    return i == held->count && j == found->count;
+}
+
+/* ---- having them in memory ---- */
+
+/* O_NONBLOCK: should it have become a FIFO meanwhile, or a device. @return why it can't be kept */
+static const char *open_file(struct listed_file *file, int *fd, enum filesystem *kind)
+{
+    lookout_at(file->path);
+    *fd = libc_next(open64)(file->path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+    if (*fd == -1 || fstat64(*fd, &file->status) == -1)
+        return strerror(errno);
+    if (!S_ISREG(file->status.st_mode))
+        return "is not a regular file";
+    *kind = filesystem_of(*fd, &file->status);
+    if (*kind == FILESYSTEM_UNMAPPED)
+        return "is on a file system that is left to the kernel, or has holes on tmpfs";
+    if ((uint64_t)file->status.st_size > SIZE_MAX)
+        return strerror(EFBIG);
+    lookout_at(file->path); /* to map it may mean to ask a server, too */
+    return NULL;
+}
+
+/* @return why it is not kept, NULL: it is mapped */
+static const char *map_file(struct listed_file *file, uint64_t memory, uint64_t *taken,
+                            uint64_t mappings)
+{
+    enum filesystem kind = FILESYSTEM_UNMAPPED;
+    int fd;
+    const char *problem = open_file(file, &fd, &kind);
+
+    if (problem == NULL && mappings <= OTHER_MAPPINGS)
+        problem = "more files are listed than vm.max_map_count allows";
+    else if (problem == NULL && !limits_take(memory, taken, file->status.st_size))
+        problem = "no room for it in TransferMMapMaxMemory";
+    else if (problem == NULL && !residency_map(&file->memory, fd, kind, &file->status))
+        problem = strerror(errno);
+    if (fd != -1)
+        (void)libc_next(close)(fd);
+    return problem;
+}
+
+void listed_map(struct listed *listed, uint64_t memory)
+{
+    uint64_t taken = 0, mappings = limits_mappings();
+
+    for (size_t i = 0; i < listed->count; i++) {
+        struct listed_file *file = listed->files[i];
+        if (file->problem != NULL || file->skipped)
+            continue;
+        file->problem = map_file(file, memory, &taken, mappings);
+        mappings -= file->problem == NULL;
+    }
+}
+
+static const struct listed *being_read;
+static bool (*asked_to_go_on)(uint64_t bytes);
+
+static bool on_piece(size_t file, uint64_t bytes)
+{
+    lookout_at(being_read->files[file]->path);
+    return asked_to_go_on(bytes);
+}
+
+void listed_read_in(struct listed *listed, bool lock, bool (*go_on)(uint64_t bytes))
+{
+    struct residency **files = calloc(listed->count + 1, sizeof(void *));
+
+    being_read = listed;
+    asked_to_go_on = go_on;
+    for (size_t i = 0; files != NULL && i < listed->count; i++)
+        files[i] = &listed->files[i]->memory;
+    if (files != NULL)
+        residency_read_in(files, listed->count, lock, on_piece);
+    free(files);
+    for (size_t i = 0; i < listed->count; i++) {
+        struct listed_file *file = listed->files[i];
+        if (file->memory.error == 0)
+            continue;
+        file->problem = "could not be read in: Input/output error";
+        mapping_unmap(&file->memory.mapping);
+    }
+}

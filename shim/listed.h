@@ -1,0 +1,71 @@
+/*
+ * What is listed: the files that TransferMMapFile names, which of them fit into the memory that
+ * they may take, and having these in memory. Touches files that may be on a disk that does not
+ * answer: for a lookout's child.
+ */
+#ifndef LISTED_H
+#define LISTED_H
+
+#include "config.h"
+#include "filesystem.h"
+#include "residency.h"
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/stat.h>
+#include <uthash.h>
+
+struct listed_file {
+    char *path;
+    unsigned line; /* which argument of TransferMMapFile, counted from 0 */
+    struct stat64 status;
+    const char *problem; /* why it is not kept, for people to read */
+    bool skipped;        /* it does not answer: nothing is known of it, nor of what is below it */
+    struct residency memory;
+    unsigned slot; /* a note of the keeper's: where the status shows it */
+    struct {
+        uint64_t device, inode;
+    } identity; /* a file may be listed by several names */
+    UT_hash_handle hh;
+};
+
+enum { LISTED_MOST_SKIPPED = 16 };
+
+struct listed {
+    struct listed_file **files; /* in the order of the list */
+    size_t count, room;
+    unsigned skipped[LISTED_MOST_SKIPPED]; /* arguments that have such files */
+    size_t skipped_count;
+    struct listed_file *by_identity;
+};
+
+/*
+ * Find all files of a list. An argument is a path, a wildcard of glob(7), or a directory, which
+ * stands for the regular files below it; links in there are not followed. A file that is listed
+ * again, or empty, is left out.
+ * @param arguments  of TransferMMapFile
+ */
+void listed_expand(struct listed *listed, const struct config_list *arguments);
+
+/*
+ * Whether two lists have the same files with the same data (size, mtime). Of arguments that have
+ * files which do not answer, nothing is known, and they count as the same.
+ */
+bool listed_is_same(const struct listed *held, const struct listed *found);
+
+/*
+ * Map those that can be kept and fit, in their order.
+ * @param memory  that they may take, bytes
+ */
+void listed_map(struct listed *listed, uint64_t memory);
+
+/*
+ * Read in, and lock, what is mapped.
+ * @param go_on  asked after each piece, with what has been read in so far; false: leave the rest
+ */
+void listed_read_in(struct listed *listed, bool lock, bool (*go_on)(uint64_t bytes));
+
+void listed_free(struct listed *listed);
+
+#endif

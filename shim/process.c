@@ -1,0 +1,134 @@
+#include "process.h"
+
+#include "libc.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#ifndef SYS_pidfd_open /* glibc 2.31's headers lack both; the numbers are the same everywhere */
+#define SYS_pidfd_open 434
+#endif
+#ifndef SYS_close_range
+#define SYS_close_range 436
+#endif
+
+uint64_t process_start(pid_t process)
+{
+    enum { FIELDS_BETWEEN = 20 }; /* from the name, which may hold anything, to "starttime" */
+    char path[32], line[1024];
+
+    (void)snprintf(path, sizeof path, "/proc/%d/stat", process);
+    int fd = libc_next(open)(path, O_RDONLY | O_CLOEXEC);
+    if (fd == -1)
+        return 0;
+    ssize_t length = libc_next(read)(fd, line, sizeof line - 1);
+    (void)libc_next(close)(fd);
+    line[length > 0 ? length : 0] = '\0';
+
+    const char *field = strrchr(line, ')');
+    if (field == NULL || field[1] == '\0' || field[2] == 'Z' || field[2] == 'X')
+        return 0; /* a zombie has ended */
+    for (int i = 0; field != NULL && i < FIELDS_BETWEEN; i++)
+        field = strchr(field + 1, ' ');
+    return field != NULL ? strtoull(field, NULL, 10) : 0;
+}
+
+bool process_is_alive(pid_t process, uint64_t start)
+{
+    return process > 0 && start != 0 && process_start(process) == start;
+}
+
+int process_open(pid_t process)
+{
+    return (int)syscall(SYS_pidfd_open, process, 0);
+}
+
+/* ---- forking ---- */
+
+/*
+ * Take back the SIGCHLD of a child that was waited for. One that another child has sent meanwhile
+ * looks the same, and must stay pending.
+ */
+static void discard_child_signal(const sigset_t *child_signal)
+{
+    const struct timespec at_once = {0};
+    siginfo_t other = {.si_pid = 0};
+
+    if (waitid(P_ALL, 0, &other, WEXITED | WSTOPPED | WCONTINUED | WNOHANG | WNOWAIT) == 0 &&
+        other.si_pid != 0)
+        return;
+    (void)sigtimedwait(child_signal, NULL, &at_once);
+}
+
+/* The process between: its exit status carries the errno. */
+static int fork_twice(void (*body)(void *argument), void *argument)
+{
+    int status = 0;
+    pid_t between = fork();
+
+    if (between == -1)
+        return errno;
+    if (between == 0) {
+        pid_t orphan = fork();
+        if (orphan == 0)
+            body(argument);
+        _exit(orphan == -1 ? errno : 0);
+    }
+    /* ECHILD where SIGCHLD is ignored: what came of it is not known */
+    while (waitpid(between, &status, 0) == -1 && errno == EINTR) {
+    }
+    return WIFEXITED(status) ? WEXITSTATUS(status) : ECHILD;
+}
+
+bool process_fork_orphan(void (*body)(void *argument), void *argument)
+{
+    sigset_t child_signal, former, pending;
+
+    sigemptyset(&child_signal);
+    sigaddset(&child_signal, SIGCHLD);
+    (void)libc_next(pthread_sigmask)(SIG_BLOCK, &child_signal, &former);
+    (void)sigpending(&pending);
+    int failure = fork_twice(body, argument);
+    if (sigismember(&pending, SIGCHLD) == 0)
+        discard_child_signal(&child_signal);
+    (void)libc_next(pthread_sigmask)(SIG_SETMASK, &former, NULL);
+    errno = failure;
+    return failure == 0;
+}
+
+/* ---- descriptors ---- */
+
+/* @return false: no /proc */
+static bool close_listed_in_proc(int first)
+{
+    DIR *directory = opendir("/proc/self/fd");
+    const struct dirent *entry;
+
+    if (directory == NULL)
+        return false;
+    while ((entry = readdir(directory)) != NULL) {
+        int fd = (int)strtol(entry->d_name, NULL, 10);
+        if (entry->d_name[0] != '.' && fd >= first && fd != dirfd(directory))
+            (void)libc_next(close)(fd);
+    }
+    (void)closedir(directory);
+    return true;
+}
+
+void process_close_from(int first)
+{
+    struct rlimit most;
+
+    if (syscall(SYS_close_range, first, UINT_MAX, 0) == 0 || close_listed_in_proc(first) ||
+        getrlimit(RLIMIT_NOFILE, &most) == -1)
+        return;
+    for (int fd = first; fd < (int)most.rlim_cur; fd++)
+        (void)libc_next(close)(fd);
+}

@@ -1,0 +1,41 @@
+/*
+ * A process's start and end, forking one that the program does not notice, and closing what it
+ * inherited.
+ */
+#ifndef PROCESS_H
+#define PROCESS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+/*
+ * When a process was started, in clock ticks since boot. Together with its number it identifies a
+ * process. Source: proc(5), "starttime"
+ * @return 0: no such process, or no /proc
+ */
+uint64_t process_start(pid_t process);
+
+/* Whether the process that had this number and start time still runs. */
+bool process_is_alive(pid_t process, uint64_t start);
+
+/*
+ * Open a descriptor that becomes readable when a process ends, pidfd_open(2).
+ * @return -1: errno ENOSYS or EPERM (refused by the kernel or a seccomp filter), ESRCH
+ */
+int process_open(pid_t process);
+
+/*
+ * Fork a process that is nobody's child to wait for: forked twice, it is reparented to init, or to
+ * a subreaper (PR_SET_CHILD_SUBREAPER). The caller's SIGCHLD handler does not run for it. Runs the
+ * handlers of pthread_atfork(3), so that the libraries of the process stay usable in the child.
+ * @param body  what the orphan does; must not return
+ * @return false: errno of fork(2)
+ */
+bool process_fork_orphan(void (*body)(void *argument), void *argument);
+
+/* Close all descriptors from `first` on: close_range(2), or each of /proc/self/fd, or each up to
+ * RLIMIT_NOFILE. For a process of the library's own. */
+void process_close_from(int first);
+
+#endif

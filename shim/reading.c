@@ -1,0 +1,297 @@
+#include "reading.h"
+
+#include "guard.h"
+#include "libc.h"
+#include "status.h"
+#include "stream.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <unistd.h>
+
+/* How much of a file a session has mapped at a time, bytes. */
+#define WINDOW ((size_t)4 << 20)
+
+/* What one call reads at most, bytes: read(2). */
+#define MOST_BYTES ((size_t)0x7ffff000)
+
+/* The kernel refuses a buffer that reaches beyond, whether or not it would write there. Where an
+ * architecture has more, buffers there are left to it. On x86-64 the last page is no program's
+ * (arch/x86/include/asm/page_64_types.h). */
+#if defined __x86_64__
+#define USER_SPACE (((uintptr_t)1 << 47) - 4096)
+#elif UINTPTR_MAX > UINT32_MAX
+#define USER_SPACE (((uintptr_t)1 << 48) - 4096)
+#else
+#define USER_SPACE UINTPTR_MAX
+#endif
+
+enum { MAX_PARTS = 16 };
+
+struct request {
+    int count;
+    const struct iovec *parts;
+    size_t length; /* of all parts, bytes */
+};
+
+enum outcome {
+    ANSWERED,
+    ANSWERED_LAST, /* this one was; the next are the kernel's */
+    NO_ANSWER      /* the kernel's, from this one on */
+};
+
+/* ---- from the window: with the stream's busy flag held ---- */
+
+/* Ask for the file's size again. @return false: it can't be had */
+static bool look_at_size(struct stream *stream)
+{
+    struct stat64 status;
+
+    if (fstat64(stream_fd(stream), &status) == -1 || !atomic_load(&stream->served))
+        return false;
+    stream->size = status.st_size;
+    return true;
+}
+
+/* How much of the request the file has from `offset` on, 0 at its end; -1: can't be told. */
+static ssize_t readable(struct stream *stream, const struct request *request, off64_t offset)
+{
+    off64_t wanted = (off64_t)request->length;
+
+    if (offset <= stream->size && wanted <= stream->size - offset)
+        return (ssize_t)wanted;
+    /* The file may have grown: at its end the kernel is asked each time. */
+    if (!look_at_size(stream))
+        return -1;
+    if (offset >= stream->size)
+        return 0;
+    return (ssize_t)(wanted < stream->size - offset ? wanted : stream->size - offset);
+}
+
+/* Map for sequential readers only; random reads go to the kernel. */
+static bool worth_mapping(struct stream *stream, off64_t offset, size_t length)
+{
+    size_t available;
+    bool reads_on =
+        readahead_follow(&stream->reader, stream_fd(stream), offset, length, stream->size);
+
+    return reads_on || mapping_at(&stream->window, offset, &available) != NULL;
+}
+
+/* Move the window so that it starts at `offset`'s page. */
+static bool move_window(struct stream *stream, off64_t offset)
+{
+    off64_t page = sysconf(_SC_PAGESIZE);
+    off64_t start = offset - offset % page;
+    off64_t rest = stream->size - start;
+    size_t length = rest < (off64_t)WINDOW ? (size_t)rest : WINDOW;
+
+    mapping_unmap(&stream->window);
+    if (offset >= stream->size)
+        return false; /* it shrank since the read began */
+    if (!mapping_map(&stream->window, stream_fd(stream), stream->filesystem, start, length)) {
+        status_add(STATUS_REFUSED, 1);
+        return false;
+    }
+    if (!atomic_load(&stream->served)) { /* closed by another thread: this may be another file's */
+        mapping_unmap(&stream->window);
+        return false;
+    }
+    return true;
+}
+
+/*
+ * Whether the file still reaches to `end`, as far as the byte before tells. Truncation within a
+ * page leaves zeros in the rest of that page, and no fault: so a zero is a reason to look.
+ */
+static bool still_there(struct stream *stream, off64_t end, char last)
+{
+    return last != '\0' || (look_at_size(stream) && end <= stream->size);
+}
+
+/*
+ * Have the processor fetch the beginning while it waits for the end: memory takes as long for both
+ * as for one. A few lines only: a dozen made copying take half as long again.
+ */
+static void fetch_beginning(const char *from, size_t length)
+{
+    enum { LINE = 64, AHEAD = 4 * LINE /* bytes */ };
+
+    for (size_t at = 0; at < length && at < AHEAD; at += LINE)
+        __builtin_prefetch(from + at);
+}
+
+/* Copy what is mapped, all of it or none: the end is looked at first, so that nothing is written
+ * where the kernel would write nothing. */
+static bool copy_mapped(struct stream *stream, off64_t end, char *to, const char *from,
+                        size_t length)
+{
+    char last;
+
+    fetch_beginning(from, length);
+    bool whole = guard_copy(&last, from + length - 1, 1);
+
+    if (whole && !still_there(stream, end, last))
+        return false;
+    whole = whole && guard_copy(to, from, length);
+    if (!whole)
+        status_add(STATUS_FAULTS, 1);
+    return whole;
+}
+
+/* Copy `length` bytes at `offset` into one buffer. @return false: a fault, or no window */
+static bool copy_part(struct stream *stream, off64_t offset, char *to, size_t length)
+{
+    while (length > 0) {
+        size_t available;
+        const char *memory = mapping_at(&stream->window, offset, &available);
+        if (memory == NULL) {
+            if (!move_window(stream, offset))
+                return false;
+            continue;
+        }
+        size_t step = length < available ? length : available;
+        offset += (off64_t)step;
+        if (!copy_mapped(stream, offset, to, memory, step))
+            return false;
+        to += step;
+        length -= step;
+    }
+    return true;
+}
+
+static bool copy_request(struct stream *stream, const struct request *request, off64_t offset,
+                         size_t length)
+{
+    char last = '\0';
+
+    for (const struct iovec *part = request->parts; length > 0; part++) {
+        size_t step = part->iov_len < length ? part->iov_len : length;
+        if (!copy_part(stream, offset, part->iov_base, step))
+            return false;
+        if (step > 0)
+            last = ((const char *)part->iov_base)[step - 1];
+        offset += (off64_t)step;
+        length -= step;
+    }
+    /* once more: it may have been truncated meanwhile */
+    return still_there(stream, offset, last);
+}
+
+/* ---- one request ---- */
+
+/* Move the stream's offset from `from` to `to`, unless it has been moved already. */
+static bool advance(struct stream *stream, off64_t from, off64_t to)
+{
+    return atomic_compare_exchange_strong(&stream->offset, &from, to);
+}
+
+/*
+ * Have the kernel read what the stream's offset has moved over, and set the offset to where that
+ * ended. No cancellation while the stream is in use: the caller has been asked already.
+ */
+static void read_by_kernel(struct stream *stream, const struct request *request, bool moves,
+                           off64_t offset, ssize_t length, ssize_t *result)
+{
+    int fd = stream_fd(stream), cancel_state;
+
+    errno = EBADF;
+    *result = -1;
+    (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
+    /* closed by another thread it is not open any more; handed over it still is */
+    bool open = atomic_load(&stream->served) || stream_offset(stream) == STREAM_RELEASED;
+    if (open)
+        *result = libc_next(preadv64)(fd, request->parts, request->count, offset);
+    (void)pthread_setcancelstate(cancel_state, NULL);
+    int failure = errno;
+    ssize_t got = *result > 0 ? *result : 0;
+    if (open && moves && got != length && !advance(stream, offset + length, offset + got) &&
+        stream_offset(stream) == STREAM_RELEASED)
+        (void)libc_next(lseek64)(fd, got - length, SEEK_CUR);
+    errno = failure;
+    stream_count_kernel(stream, got);
+}
+
+/* @param exclusive  whether the caller holds the busy flag */
+static enum outcome answer(struct stream *stream, const struct request *request, off64_t at,
+                           bool exclusive, ssize_t *result)
+{
+    bool moves = at == READING_MOVES;
+    off64_t offset;
+    ssize_t length;
+
+    do {
+        off64_t present = stream_offset(stream);
+        offset = moves ? present : at;
+        if (present < 0 || offset > INT64_MAX - (off64_t)request->length)
+            return NO_ANSWER;
+        length = (ssize_t)request->length;
+        if (exclusive && length > 0)
+            length = readable(stream, request, offset);
+        if (length < 0)
+            return NO_ANSWER;
+        /* Moved before the copy: a handler that interrupts it and reads, too, gets what follows. */
+    } while (moves && !advance(stream, offset, offset + length));
+
+    bool mapped = exclusive && request->length > 0 && worth_mapping(stream, offset, (size_t)length);
+    *result = length;
+    if (mapped && (length == 0 || copy_request(stream, request, offset, (size_t)length))) {
+        stream->bytes += (uint64_t)length;
+        status_add(STATUS_BYTES, (uint64_t)length);
+        return ANSWERED;
+    }
+    read_by_kernel(stream, request, moves, offset, length, result);
+    return mapped ? ANSWERED_LAST : ANSWERED;
+}
+
+/* @return false: the request is so odd that only the kernel knows what to say of it */
+static bool measure(struct request *request)
+{
+    for (int i = 0; i < request->count; i++) {
+        const struct iovec *part = &request->parts[i];
+        if (part->iov_len > MOST_BYTES - request->length ||
+            (uintptr_t)part->iov_base > USER_SPACE - part->iov_len)
+            return false;
+        request->length += part->iov_len;
+    }
+    return true;
+}
+
+bool reading_read(int fd, const struct iovec *parts, int count, off64_t offset, ssize_t *result)
+{
+    if (!stream_is_served(fd))
+        return false;
+    pthread_testcancel(); /* read(2) is a cancellation point */
+    struct stream *stream = stream_enter(fd);
+    if (stream == NULL)
+        return false;
+
+    struct request request = {.count = count, .parts = parts};
+    enum outcome outcome = NO_ANSWER;
+    int saved = errno;
+    if (guard_ready() && measure(&request)) {
+        bool exclusive = !atomic_flag_test_and_set(&stream->busy);
+        outcome = answer(stream, &request, offset, exclusive, result);
+        if (exclusive)
+            atomic_flag_clear(&stream->busy);
+    }
+    if (outcome == NO_ANSWER || *result >= 0)
+        errno = saved;
+    if (outcome != ANSWERED)
+        stream_hand_over(fd);
+    stream_leave(stream);
+    return outcome != NO_ANSWER;
+}
+
+bool reading_readv(int fd, const struct iovec *parts, int count, off64_t offset, ssize_t *result)
+{
+    struct iovec copies[MAX_PARTS];
+
+    if (!stream_is_served(fd))
+        return false;
+    if (count >= 1 && count <= MAX_PARTS && guard_ready() &&
+        guard_copy(copies, parts, (size_t)count * sizeof *parts))
+        return reading_read(fd, copies, count, offset, result);
+    stream_hand_over(fd);
+    return false;
+}

@@ -1,0 +1,166 @@
+#include "residency.h"
+
+#include "guard.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+/* What is read in and locked at a time, bytes: short enough to be given up in between. */
+#define PIECE ((size_t)4 << 20)
+
+/* How far the device is asked ahead, bytes: eight pieces. */
+#define AHEAD ((size_t)32 << 20)
+
+/* A device takes as much of one request as suits it: so the whole piece is asked for first, then
+ * small ranges, of which those under way cost next to nothing. */
+#define SMALL_RANGE ((size_t)128 << 10)
+
+/* A huge page, bytes, where there are such: x86, arm64. */
+#define HUGE_PAGE ((size_t)2 << 20)
+
+/* How much mincore(2) is asked about at a time, bytes. */
+#define STEP ((size_t)1 << 30)
+
+static size_t page_size(void)
+{
+    return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+bool residency_map(struct residency *file, int fd, enum filesystem kind,
+                   const struct stat64 *status)
+{
+    char path[32];
+
+    (void)snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    *file = (struct residency){.told = status->st_uid == geteuid() || access(path, W_OK) == 0};
+    if (!mapping_map(&file->mapping, fd, kind, 0, (size_t)status->st_size))
+        return false;
+    if (madvise(file->mapping.memory, file->mapping.length, MADV_DONTFORK) == 0)
+        return true;
+    mapping_unmap(&file->mapping);
+    return false;
+}
+
+/* ---- reading in ---- */
+
+struct position {
+    size_t file;
+    size_t offset;
+};
+
+static size_t length_of(const struct residency *file)
+{
+    return file->mapping.memory != NULL ? file->mapping.length : 0;
+}
+
+static size_t piece_at(struct residency *const *files, struct position position)
+{
+    size_t rest = length_of(files[position.file]) - position.offset;
+
+    return rest < PIECE ? rest : PIECE;
+}
+
+static void step(struct residency *const *files, struct position *position)
+{
+    position->offset += piece_at(files, *position);
+    if (position->offset < length_of(files[position->file]))
+        return;
+    position->file++;
+    position->offset = 0;
+}
+
+static void ask_for(const struct residency *file, size_t offset, size_t length)
+{
+    char *memory = file->mapping.memory + offset;
+
+    (void)madvise(memory, length, MADV_WILLNEED);
+    for (size_t at = 0; at < length; at += SMALL_RANGE)
+        (void)madvise(memory + at, length - at < SMALL_RANGE ? length - at : SMALL_RANGE,
+                      MADV_WILLNEED);
+}
+
+/* Touching reads in what is not there yet, on every kernel. @return EIO, 0: it is there */
+static int touch(const char *memory, size_t length)
+{
+    char byte;
+
+    for (size_t at = 0; at < length; at += page_size()) {
+        if (!guard_ready() || !guard_copy(&byte, memory + at, 1))
+            return EIO;
+    }
+    return 0;
+}
+
+/*
+ * Whether the kernel reads this file in by huge pages, for which mapping_map() has asked. It does
+ * so when they are touched, two of them ahead; what MADV_WILLNEED asks for comes in small ones.
+ */
+static bool comes_in_huge_pages(const struct mapping *mapping)
+{
+    unsigned char there[HUGE_PAGE / 4096];
+
+    if (mapping->length < HUGE_PAGE || touch(mapping->memory, 1) != 0 ||
+        mincore(mapping->memory, HUGE_PAGE, there) == -1)
+        return false;
+    for (size_t i = 0; i < HUGE_PAGE / page_size(); i++) {
+        if ((there[i] & 1) == 0)
+            return false;
+    }
+    return true;
+}
+
+/* Touched first: Linux 6.18 has mlock(2) of a page that can't be read try for ever. */
+static void keep_piece(struct residency *file, size_t offset, size_t length, bool lock)
+{
+    if (file->error == 0)
+        file->error = touch(file->mapping.memory + offset, length);
+    if (!lock || file->error != 0 || file->lock_error != 0)
+        return;
+    if (mlock(file->mapping.memory + offset, length) == 0)
+        file->locked += length;
+    else
+        file->lock_error = errno;
+}
+
+void residency_read_in(struct residency *const *files, size_t count, bool lock,
+                       bool (*on_piece)(size_t file, uint64_t bytes))
+{
+    struct position asked = {0, 0}, done = {0, 0};
+    uint64_t bytes = 0;
+    size_t ahead = 0;
+    bool asks = true;
+
+    while (done.file < count && on_piece(done.file, bytes)) {
+        size_t length = piece_at(files, done);
+        for (; asked.file < count && ahead < AHEAD; step(files, &asked)) {
+            if (asked.offset == 0)
+                asks = length_of(files[asked.file]) > 0 &&
+                       !comes_in_huge_pages(&files[asked.file]->mapping);
+            if (asks)
+                ask_for(files[asked.file], asked.offset, piece_at(files, asked));
+            ahead += piece_at(files, asked);
+        }
+        keep_piece(files[done.file], done.offset, length, lock);
+        ahead -= length;
+        bytes += length;
+        step(files, &done);
+    }
+}
+
+uint64_t residency_bytes(const struct residency *file)
+{
+    static unsigned char present[STEP / 4096];
+    uint64_t pages = 0;
+
+    for (size_t at = 0; at < length_of(file); at += STEP) {
+        size_t rest = length_of(file) - at, length = rest < STEP ? rest : STEP;
+        if (!file->told || mincore(file->mapping.memory + at, length, present) == -1)
+            return UINT64_MAX;
+        for (size_t i = 0; i < (length + page_size() - 1) / page_size(); i++)
+            pages += present[i] & 1;
+    }
+    uint64_t bytes = pages * page_size();
+    return bytes < length_of(file) ? bytes : length_of(file); /* the last page is not full */
+}

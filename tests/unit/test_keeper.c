@@ -1,0 +1,226 @@
+#include "keeper.h"
+
+#include "libc.h"
+#include "log.h"
+#include "ownfile.h"
+#include "status.h"
+#include "unit.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+/* A master of its own for each story. Its keepers go with it. */
+#define STORY(name)                                                                                \
+    static void name##_in_child(void);                                                             \
+    static void name(void **state)                                                                 \
+    {                                                                                              \
+        (void)state;                                                                               \
+        if (under_qemu_user())                                                                     \
+            skip(); /* it tells a process another start time than it tells others */               \
+        (void)unlink("status");                                                                    \
+        make_text("log", "", 0);                                                                   \
+        assert_int_equal(ending_of(name##_in_child), 0);                                           \
+    }                                                                                              \
+    static void name##_in_child(void)
+
+static char here[1000];
+static struct config config;
+
+static void want(const char *names)
+{
+    char path[2000], *copy = strdup(names), *rest = NULL;
+
+    config_list_free(&config.files);
+    config.lock = true;
+    config.max_memory.bytes = 64 * MIB;
+    for (char *name = strtok_r(copy, " ", &rest); name != NULL; name = strtok_r(NULL, " ", &rest)) {
+        (void)snprintf(path, sizeof path, "%s/%s", here, name);
+        config_list_add(&config.files, strdup(path));
+    }
+    free(copy);
+}
+
+static struct status_header header(void)
+{
+    struct status_header header = {.version = 0};
+    int fd = open("status", O_RDONLY | O_CLOEXEC);
+
+    in_story(fd != -1 && read(fd, &header, sizeof header) == sizeof header);
+    (void)close(fd);
+    return header;
+}
+
+/* The keeper that the status names. */
+static pid_t keeper(void)
+{
+    return header().keeper.process;
+}
+
+static const char *in_here(const char *name)
+{
+    static char path[2000];
+
+    (void)snprintf(path, sizeof path, "%s/%s", here, name);
+    return path;
+}
+
+static void be_master(void)
+{
+    char *arguments[] = {NULL};
+
+    in_story(getcwd(here, sizeof here) != NULL);
+    install_guard();
+    keeper_prepare(0, arguments, arguments);
+    ownfile_as(geteuid());
+    log_to(in_here("log"));
+    in_story(status_share(in_here("status")));
+    status_serving();
+}
+
+static void await(const char *in_log)
+{
+    for (int i = 0; i < 1500 && !logged(in_log); i++)
+        (void)usleep(10000);
+    in_story(logged(in_log));
+}
+
+static bool is_gone(pid_t process)
+{
+    for (int i = 0; i < 300; i++) {
+        if (status_number(process, "VmSize") == -1)
+            return true;
+        (void)usleep(10000);
+    }
+    return false;
+}
+
+STORY(files_are_kept_by_a_process)
+{
+    make_file("a", 3 * MIB);
+    make_file("b", 5000);
+    be_master();
+    want("a b absent");
+    size_t before = descriptors_of("self");
+    in_story(keeper_start(&config) && keeper_is_wanted());
+    await("listed files: 2 in memory (3.0 MiB)");
+    await("absent: No such file or directory; it is not kept in memory");
+    in_story(descriptors_of("self") == before && mapped_bytes("a") == 0);
+    in_story(waitpid(-1, NULL, __WALL) == -1 && errno == ECHILD);
+    in_story(header().keeper.state == STATUS_READY && keeper() != getpid());
+    if (geteuid() == 0)
+        in_story(status_number(keeper(), "VmLck") == 3 * 1024 + 8);
+    in_story(!keeper_is_missing());
+    keeper_end();
+    in_story(is_gone(keeper()) || keeper() == 0);
+    in_story(!keeper_is_wanted() && header().keeper.state == STATUS_KEEPS_NOTHING);
+}
+
+STORY(a_newer_one_takes_over)
+{
+    make_file("a", MIB);
+    make_file("b", MIB);
+    be_master();
+    want("a");
+    in_story(keeper_start(&config));
+    await("listed files: 1 in memory");
+    pid_t first = keeper();
+    want("a b");
+    in_story(keeper_start(&config));
+    await("listed files: 2 in memory");
+    in_story(keeper() != first && is_gone(first));
+}
+
+STORY(changes_are_followed)
+{
+    make_file("a", MIB);
+    be_master();
+    want("*.iso a");
+    make_file("a.iso", 5000);
+    in_story(keeper_start(&config));
+    await("listed files: 2 in memory");
+    make_file("b.iso", 5000);
+    await("listed files have changed: 3 in memory (1.0 MiB)");
+    in_story(unlink("a.iso") == 0 && unlink("b.iso") == 0);
+    await("listed files have changed: 1 in memory (1.0 MiB)");
+    make_file("a", 2 * MIB);
+    await("listed files have changed: 1 in memory (2.0 MiB)");
+}
+
+STORY(one_that_is_killed_is_missed)
+{
+    make_file("a", MIB);
+    be_master();
+    want("a");
+    in_story(keeper_start(&config));
+    await("listed files: 1 in memory");
+    pid_t killed = keeper();
+    in_story(!keeper_is_missing());
+    in_story(kill(killed, SIGKILL) == 0 && is_gone(killed));
+    bool missing = false;
+    for (int i = 0; i < 30 && !missing; i++) {
+        (void)usleep(100000);
+        missing = keeper_is_missing();
+    }
+    in_story(missing);
+    (void)sleep(2);
+    in_story(!keeper_is_missing()); /* it was said */
+    in_story(keeper_start(&config));
+    for (int i = 0; i < 1000 && (keeper() == killed || header().keeper.state != STATUS_READY); i++)
+        (void)usleep(10000);
+    in_story(keeper() != killed && header().keeper.state == STATUS_READY);
+}
+
+STORY(it_ends_with_its_master)
+{
+    pid_t master = fork();
+
+    if (master == 0) {
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+        make_file("a", MIB);
+        be_master();
+        want("a");
+        in_story(keeper_start(&config));
+        (void)pause();
+    }
+    await("listed files: 1 in memory");
+    pid_t orphan = keeper();
+    in_story(kill(master, SIGKILL) == 0 && waitpid(master, NULL, 0) == master);
+    in_story(is_gone(orphan));
+}
+
+STORY(without_a_process_there_is_none)
+{
+    static const struct rlimit none = {0, 0};
+
+    make_file("a", MIB);
+    be_master();
+    want("a");
+    in_story(setrlimit(RLIMIT_NPROC, &none) == 0);
+    if (geteuid() == 0)
+        become_somebody();
+    in_story(!keeper_start(&config) && errno == EAGAIN);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(files_are_kept_by_a_process),
+        cmocka_unit_test(a_newer_one_takes_over),
+        cmocka_unit_test(changes_are_followed),
+        cmocka_unit_test(one_that_is_killed_is_missed),
+        cmocka_unit_test(it_ends_with_its_master),
+        cmocka_unit_test(without_a_process_there_is_none),
+    };
+
+    return cmocka_run_group_tests_name("keeper", tests, unit_enter, unit_leave);
+}

@@ -1,0 +1,330 @@
+#include "listed.h"
+
+#include "lookout.h"
+#include "unit.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* All of it is for the child of a lookout. */
+#define STORY(name)                                                                                \
+    static void name##_in_child(void);                                                             \
+    static void name##_looking(void)                                                               \
+    {                                                                                              \
+        int status = 1;                                                                            \
+        if (lookout_begin() == LOOKOUT_CHILD) {                                                    \
+            install_guard();                                                                       \
+            name##_in_child();                                                                     \
+            _exit(0);                                                                              \
+        }                                                                                          \
+        while (lookout_look(&status) == LOOKOUT_NOTHING)                                           \
+            (void)usleep(1000);                                                                    \
+        in_story(status == 0);                                                                     \
+    }                                                                                              \
+    static void name(void **state)                                                                 \
+    {                                                                                              \
+        (void)state;                                                                               \
+        assert_int_equal(ending_of(name##_looking), 0);                                            \
+    }                                                                                              \
+    static void name##_in_child(void)
+
+static char here[1000];
+
+/* What these arguments mean, each of them below the test's directory. */
+static struct listed expand(size_t count, ...)
+{
+    struct config_list arguments = {.items = NULL};
+    struct listed listed = {.count = 0};
+    va_list names;
+
+    in_story(getcwd(here, sizeof here) != NULL);
+    va_start(names, count);
+    for (size_t i = 0; i < count; i++) {
+        char *path = NULL;
+        in_story(asprintf(&path, "%s/%s", here, va_arg(names, const char *)) > 0);
+        config_list_add(&arguments, path);
+    }
+    va_end(names);
+    listed_expand(&listed, &arguments);
+    return listed;
+}
+
+/* In this order; a problem as "name: problem". */
+static bool is_list(const struct listed *listed, size_t count, ...)
+{
+    char text[2000];
+    va_list names;
+    bool same = listed->count == count;
+
+    va_start(names, count);
+    for (size_t i = 0; same && i < count; i++) {
+        const struct listed_file *file = listed->files[i];
+        (void)snprintf(text, sizeof text, "%s%s%s", file->path + strlen(here) + 1,
+                       file->problem != NULL ? ": " : "",
+                       file->problem != NULL ? file->problem : "");
+        same = strcmp(text, va_arg(names, const char *)) == 0;
+        if (!same)
+            (void)fprintf(stderr, "# %zu: %s\n", i, text);
+    }
+    va_end(names);
+    return same;
+}
+
+STORY(paths_and_wildcards)
+{
+    make_file("b.iso", 5000);
+    make_file("a.iso", 6000);
+    make_file("c.txt", 7000);
+    make_file("empty", 0);
+    struct listed listed = expand(4, "c.txt", "*.iso", "empty", "absent*");
+    in_story(is_list(&listed, 4, "c.txt", "a.iso", "b.iso", "absent*: No such file or directory"));
+    in_story(listed.files[0]->line == 0 && listed.files[2]->line == 1);
+    in_story(listed.files[3]->line == 3 && listed.files[0]->status.st_size == 7000);
+    listed_free(&listed);
+    in_story(listed.count == 0);
+}
+
+STORY(a_directory_is_all_files_below_it)
+{
+    if (under_qemu_user() && sizeof(long) < sizeof(off64_t))
+        return; /* it passes on offsets in directories that do not fit, and fts(3) fails */
+    in_story(mkdir("d", 0755) == 0 && mkdir("d/e", 0755) == 0 && mkdir("other", 0755) == 0);
+    make_file("d/z", 10);
+    make_file("d/e/y", 10);
+    make_file("d/e/empty", 0);
+    make_file("other/x", 10);
+    in_story(symlink("../other", "d/link") == 0 && symlink("../other/x", "d/x") == 0);
+    in_story(mkfifo("d/pipe", 0644) == 0 && symlink("d", "to-d") == 0);
+    struct listed listed = expand(1, "d");
+    in_story(is_list(&listed, 2, "d/e/y", "d/z"));
+    listed = expand(1, "to-d"); /* one that is named itself is followed */
+    in_story(is_list(&listed, 2, "to-d/e/y", "to-d/z"));
+    listed = expand(1, "*o*"); /* and what a wildcard means */
+    in_story(is_list(&listed, 3, "other/x", "to-d/e/y", "to-d/z"));
+}
+
+STORY(a_file_is_listed_once)
+{
+    make_file("file", 10);
+    in_story(link("file", "hard") == 0 && symlink("file", "soft") == 0);
+    struct listed listed = expand(4, "soft", "file", "hard", "file");
+    in_story(is_list(&listed, 1, "soft"));
+}
+
+STORY(what_is_no_file)
+{
+    in_story(mkfifo("pipe", 0644) == 0);
+    make_file("file", 10);
+    struct listed listed = expand(3, "pipe", "file/x", "file");
+    in_story(is_list(&listed, 3, "pipe: is not a regular file", "file/x: Not a directory", "file"));
+    listed_map(&listed, MIB);
+    in_story(listed.files[0]->memory.mapping.memory == NULL);
+    in_story(listed.files[2]->memory.mapping.memory != NULL);
+}
+
+STORY(what_does_not_fit)
+{
+    make_file("small", 10);
+    make_file("large", MIB);
+    make_file("other", 2 * PAGE);
+    struct listed listed = expand(3, "small", "large", "other");
+    listed_map(&listed, 3 * PAGE);
+    in_story(
+        is_list(&listed, 3, "small", "large: no room for it in TransferMMapMaxMemory", "other"));
+    in_story(listed.files[0]->memory.mapping.length == 10);
+    in_story(listed.files[1]->memory.mapping.memory == NULL);
+    in_story(listed.files[2]->memory.mapping.length == 2 * PAGE);
+}
+
+STORY(what_may_not_be_read)
+{
+    make_file("file", 10);
+    struct listed listed = expand(1, "file");
+    in_story(chmod("file", 0) == 0 && chmod(".", 0755) == 0);
+    if (geteuid() == 0)
+        become_somebody();
+    listed_map(&listed, MIB);
+    in_story(is_list(&listed, 1, "file: Permission denied"));
+}
+
+static uint64_t read_so_far;
+
+static bool go_on(uint64_t bytes)
+{
+    read_so_far = bytes;
+    return true;
+}
+
+STORY(files_are_read_in)
+{
+    make_file("a", 5 * MIB);
+    make_file("b", 10);
+    struct listed listed = expand(2, "a", "b");
+    listed_map(&listed, 64 * MIB);
+    listed_read_in(&listed, false, go_on);
+    in_story(read_so_far == 5 * MIB); /* when the last piece began */
+    in_story(residency_bytes(&listed.files[0]->memory) == 5 * MIB);
+    in_story(is_list(&listed, 2, "a", "b"));
+}
+
+STORY(a_file_that_shrinks_is_a_problem)
+{
+    make_file("a", 5 * MIB);
+    struct listed listed = expand(1, "a");
+    listed_map(&listed, 64 * MIB);
+    in_story(truncate("a", PAGE) == 0);
+    listed_read_in(&listed, false, go_on);
+    in_story(listed.files[0]->problem != NULL && listed.files[0]->memory.mapping.memory == NULL);
+}
+
+/* ---- comparing ---- */
+
+static void set_times(const char *name, time_t seconds)
+{
+    const struct timespec times[2] = {{seconds, 0}, {seconds, 0}};
+
+    in_story(utimensat(AT_FDCWD, name, times, 0) == 0);
+}
+
+STORY(each_mark_of_a_file_counts)
+{
+    make_file("a", 100);
+    make_file("b", 100);
+    set_times("a", 1000);
+    struct listed held = expand(1, "*"), same = expand(1, "*");
+    in_story(held.count == 2 && listed_is_same(&held, &same));
+
+    in_story(chmod("a", 0600) == 0);
+    struct listed touched = expand(1, "*"); /* its ctime alone */
+    in_story(listed_is_same(&held, &touched));
+
+    set_times("a", 1001);
+    struct listed newer = expand(1, "*");
+    in_story(!listed_is_same(&held, &newer) && !listed_is_same(&newer, &held));
+    set_times("a", 1000);
+    in_story(truncate("a", 101) == 0);
+    set_times("a", 1000);
+    struct listed longer = expand(1, "*");
+    in_story(!listed_is_same(&held, &longer));
+    make_file("c", 100);
+    in_story(rename("c", "a") == 0);
+    set_times("a", 1000);
+    struct listed other = expand(1, "*");
+    in_story(!listed_is_same(&held, &other));
+}
+
+STORY(files_come_and_go)
+{
+    make_file("a", 100);
+    make_file("c", 100);
+    struct listed held = expand(1, "*"), nothing = {.count = 0};
+    make_file("b", 100);
+    struct listed more = expand(1, "*");
+    in_story(!listed_is_same(&held, &more) && !listed_is_same(&more, &held));
+    in_story(unlink("b") == 0 && unlink("c") == 0);
+    struct listed fewer = expand(1, "*");
+    in_story(!listed_is_same(&held, &fewer) && !listed_is_same(&fewer, &held));
+    in_story(!listed_is_same(&nothing, &held) && listed_is_same(&nothing, &nothing));
+}
+
+STORY(a_problem_is_looked_at_again_as_its_ctime_changes)
+{
+    make_file("a", 100);
+    struct listed held = expand(1, "a");
+    held.files[0]->problem = "Permission denied";
+    struct listed same = expand(1, "a");
+    in_story(listed_is_same(&held, &same));
+    (void)usleep(20000); /* times have the resolution of a tick */
+    in_story(chmod("a", 0640) == 0);
+    struct listed changed = expand(1, "a");
+    in_story(!listed_is_same(&held, &changed));
+}
+
+/* ---- what does not answer ---- */
+
+/* Before the child that looks: it inherits what was stuck. */
+static void be_stuck_at(const char *name)
+{
+    char path[2000];
+    int status;
+
+    in_story(getcwd(here, sizeof here) != NULL);
+    (void)snprintf(path, sizeof path, "%s/%s", here, name);
+    if (lookout_begin() == LOOKOUT_CHILD) {
+        lookout_at(path);
+        (void)kill(getpid(), SIGKILL);
+    }
+    while (lookout_look(&status) == LOOKOUT_NOTHING)
+        (void)usleep(1000);
+    in_story(lookout_is_stuck(path));
+}
+
+STORY(an_argument_with_a_stuck_file_stays_as_it_was)
+{
+    make_file("a", 100);
+    make_file("b", 100);
+    make_file("c", 100);
+    struct listed held = expand(3, "a", "b", "c");
+    be_stuck_at("b");
+    make_file("b", 200);
+    struct listed found = expand(3, "a", "b", "c");
+    in_story(is_list(&found, 3, "a", "b", "c"));
+    in_story(found.files[1]->skipped && !found.files[0]->skipped && !found.files[2]->skipped);
+    in_story(listed_is_same(&held, &found));
+    listed_map(&found, MIB);
+    in_story(found.files[1]->memory.mapping.memory == NULL);
+    in_story(found.files[2]->memory.mapping.memory != NULL);
+    make_file("c", 300); /* others are followed */
+    found = expand(3, "a", "b", "c");
+    in_story(!listed_is_same(&held, &found));
+}
+
+STORY(a_stuck_wildcard_or_directory_stays_as_it_was)
+{
+    if (under_qemu_user() && sizeof(long) < sizeof(off64_t))
+        return; /* it passes on offsets in directories that do not fit, and fts(3) fails */
+    in_story(mkdir("d", 0755) == 0 && mkdir("d/e", 0755) == 0);
+    make_file("d/e/a", 100);
+    make_file("x.iso", 100);
+    struct listed held = expand(2, "d", "*.iso");
+    in_story(held.count == 2);
+    be_stuck_at("d/e");
+    be_stuck_at("*.iso");
+    in_story(unlink("x.iso") == 0 && unlink("d/e/a") == 0);
+    struct listed found = expand(2, "d", "*.iso");
+    in_story(found.skipped_count == 2 && listed_is_same(&held, &found));
+}
+
+static int clean(void **state)
+{
+    (void)state;
+    return system("rm -rf ./*"); /* NOLINT(cert-env33-c): in the test's own directory */
+}
+
+int main(void)
+{
+#define TEST(name) cmocka_unit_test_setup(name, clean)
+    const struct CMUnitTest tests[] = {
+        TEST(paths_and_wildcards),
+        TEST(a_directory_is_all_files_below_it),
+        TEST(a_file_is_listed_once),
+        TEST(what_is_no_file),
+        TEST(what_does_not_fit),
+        TEST(what_may_not_be_read),
+        TEST(files_are_read_in),
+        TEST(a_file_that_shrinks_is_a_problem),
+        TEST(each_mark_of_a_file_counts),
+        TEST(files_come_and_go),
+        TEST(a_problem_is_looked_at_again_as_its_ctime_changes),
+        TEST(an_argument_with_a_stuck_file_stays_as_it_was),
+        TEST(a_stuck_wildcard_or_directory_stays_as_it_was),
+    };
+
+    return cmocka_run_group_tests_name("listed", tests, unit_enter, unit_leave);
+}

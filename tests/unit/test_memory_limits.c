@@ -1,0 +1,263 @@
+/*
+ * The kernel's files, in a mount namespace of a child's own: they show what they would on machines
+ * with other control groups. Where this machine lets itself have one made, that, too.
+ */
+#include "memory_limits.h"
+
+#include "unit.h"
+
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static uint64_t machine(void)
+{
+    return (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+/* ---- what the allowances are ---- */
+
+static void all_of_the_mappings(void **state)
+{
+    unsigned long most = 0;
+    FILE *file = fopen("/proc/sys/vm/max_map_count", "re");
+
+    (void)state;
+    assert_non_null(file);
+    assert_int_equal(fscanf(file, "%lu", &most), 1);
+    (void)fclose(file);
+    assert_int_equal(limits_mappings(), most);
+}
+
+static void taken_in_whole_pages(void **state)
+{
+    uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), taken = 0;
+
+    (void)state;
+    assert_true(limits_take(3 * page, &taken, 1));
+    assert_true(limits_take(3 * page, &taken, (off64_t)page));
+    assert_int_equal(taken, 2 * page);
+    assert_false(limits_take(3 * page, &taken, (off64_t)page + 1));
+    assert_int_equal(taken, 2 * page);
+    assert_true(limits_take(3 * page, &taken, (off64_t)page - 1));
+    assert_false(limits_take(3 * page, &taken, 1));
+    assert_int_equal(taken, 3 * page);
+}
+
+static void lock_as_root(void)
+{
+    static const struct rlimit allowance = {64 * KIB, 128 * KIB};
+
+    in_story(setrlimit(RLIMIT_MEMLOCK, &allowance) == 0);
+    in_story(limits_lock() == UINT64_MAX);
+    become_somebody();
+    in_story(limits_lock() == 64 * KIB);
+}
+
+static void lock_without_limit(void)
+{
+    static const struct rlimit allowance = {RLIM_INFINITY, RLIM_INFINITY};
+
+    if (setrlimit(RLIMIT_MEMLOCK, &allowance) == -1)
+        return; /* root of a container that may not raise it */
+    become_somebody();
+    in_story(limits_lock() == UINT64_MAX);
+}
+
+static void lock_as_user(void)
+{
+    static const struct rlimit allowance = {64 * KIB, 64 * KIB};
+
+    in_story(setrlimit(RLIMIT_MEMLOCK, &allowance) == 0);
+    in_story(limits_lock() == 64 * KIB);
+}
+
+static void what_may_be_locked(void **state)
+{
+    (void)state;
+    if (geteuid() != 0) {
+        assert_int_equal(ending_of(lock_as_user), 0);
+        return;
+    }
+    assert_int_equal(ending_of(lock_as_root), 0);
+    assert_int_equal(ending_of(lock_without_limit), 0);
+}
+
+static void no_more_than_the_machine_has(void **state)
+{
+    (void)state;
+    assert_true(limits_memory() > 0);
+    assert_true(limits_memory() <= machine());
+}
+
+/* ---- control groups as other machines have them ---- */
+
+static bool put(const char *path, const char *text)
+{
+    FILE *file = fopen(path, "we");
+
+    return file != NULL && fputs(text, file) >= 0 && fclose(file) == 0;
+}
+
+/* /sys/fs/cgroup empty, and /proc/self/cgroup with this text. */
+static void see(const char *groups)
+{
+    in_story(unshare(CLONE_NEWNS) == 0 &&
+             mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) == 0);
+    in_story(mount("none", "/sys/fs/cgroup", "tmpfs", 0, NULL) == 0);
+    in_story(put("groups", groups) &&
+             mount("groups", "/proc/self/cgroup", "none", MS_BIND, NULL) == 0);
+}
+
+/* A file below /sys/fs/cgroup, with the directories that it takes. */
+static void set(const char *name, const char *value)
+{
+    char path[256];
+
+    (void)snprintf(path, sizeof path, "/sys/fs/cgroup/%s", name);
+    for (char *slash = strchr(path + strlen("/sys/fs/cgroup/"), '/'); slash != NULL;
+         slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        (void)mkdir(path, 0755);
+        *slash = '/';
+    }
+    in_story(put(path, value));
+}
+
+static void version_2(void)
+{
+    see("0::/system.slice/proftpd.service\n");
+    in_story(limits_memory() == machine());
+    set("system.slice/proftpd.service/memory.max", "max\n");
+    in_story(limits_memory() == machine());
+    set("system.slice/proftpd.service/memory.max", "100663296\n");
+    in_story(limits_memory() == 96 * MIB);
+    set("system.slice/memory.max", "200663296\n");
+    in_story(limits_memory() == 96 * MIB);
+    set("system.slice/memory.max", "67108864\n"); /* of all its groups together */
+    in_story(limits_memory() == 64 * MIB);
+    set("memory.max", "33554432\n"); /* a container's own root */
+    in_story(limits_memory() == 32 * MIB);
+    set("memory/system.slice/proftpd.service/memory.limit_in_bytes", "4096\n"); /* not ours */
+    in_story(limits_memory() == 32 * MIB);
+}
+
+static void version_1(void)
+{
+    see("12:cpu,cpuacct:/other\n"
+        "9:name=memory:/named\n"
+        "8:hugememory,memory2:/huge\n"
+        "7:freezer,memory:/a group/b\n"
+        "0::/unified\n");
+    in_story(limits_memory() == machine());
+    set("memory/other/memory.limit_in_bytes", "4096\n");
+    set("memory/named/memory.limit_in_bytes", "4096\n");
+    set("memory/huge/memory.limit_in_bytes", "4096\n");
+    set("memory/a group/b/memory.limit_in_bytes", "9223372036854771712\n"); /* no limit */
+    set("memory/a group/memory.limit_in_bytes", "9223372036854771712\n");
+    in_story(limits_memory() == machine());
+    set("memory/a group/memory.limit_in_bytes", "100663296\n");
+    in_story(limits_memory() == 96 * MIB);
+    set("memory/a group/b/memory.limit_in_bytes", "67108864\n");
+    in_story(limits_memory() == 64 * MIB);
+}
+
+static void in_the_root_group(void)
+{
+    see("4:memory:/\n0::/\n");
+    in_story(limits_memory() == machine());
+    set("memory/memory.limit_in_bytes", "67108864\n");
+    in_story(limits_memory() == 64 * MIB);
+    set("memory.max", "33554432\n");
+    in_story(limits_memory() == 32 * MIB);
+}
+
+static void nothing_of_use(void)
+{
+    see("\n:\n::\nnonsense\n4:memory\n1:memory:\n:::::\n0::");
+    in_story(limits_memory() == machine());
+}
+
+static void limits_of_control_groups(void **state)
+{
+    (void)state;
+    if (geteuid() != 0)
+        skip();
+    assert_int_equal(ending_of(version_2), 0);
+    assert_int_equal(ending_of(version_1), 0);
+    assert_int_equal(ending_of(in_the_root_group), 0);
+    assert_int_equal(ending_of(nothing_of_use), 0);
+}
+
+/* ---- a control group of this machine ---- */
+
+static char outer[512], inner[600];
+
+/* The directory of this process's group for memory, with version 1. @return false: there is none */
+static bool find_own_group(char *path, size_t size)
+{
+    char line[300];
+    bool found = false;
+    FILE *groups = fopen("/proc/self/cgroup", "re");
+
+    while (groups != NULL && !found && fgets(line, sizeof line, groups) != NULL) {
+        char *group = strstr(line, ":memory:");
+        line[strcspn(line, "\n")] = '\0';
+        found = group != NULL;
+        if (found)
+            (void)snprintf(path, size, "/sys/fs/cgroup/memory%s", group + strlen(":memory:"));
+    }
+    if (groups != NULL)
+        (void)fclose(groups);
+    return found;
+}
+
+static bool set_in(const char *group, const char *name, const char *value)
+{
+    char path[700];
+
+    (void)snprintf(path, sizeof path, "%s/%s", group, name);
+    return put(path, value);
+}
+
+static void live_in_the_group(void)
+{
+    in_story(set_in(inner, "cgroup.procs", "0"));
+    in_story(limits_memory() == 256 * MIB);
+}
+
+static void a_real_control_group(void **state)
+{
+    char own[400];
+    int ending = -1;
+
+    (void)state;
+    if (geteuid() != 0 || !find_own_group(own, sizeof own))
+        skip();
+    (void)snprintf(outer, sizeof outer, "%s/xfermmap-unit-%d", own, getpid());
+    (void)snprintf(inner, sizeof inner, "%s/inner", outer);
+    if (mkdir(outer, 0755) == -1)
+        skip();
+    bool made = mkdir(inner, 0755) == 0 && set_in(outer, "memory.limit_in_bytes", "256M");
+    if (made)
+        ending = ending_of(live_in_the_group);
+    (void)rmdir(inner);
+    assert_int_equal(rmdir(outer), 0);
+    assert_true(made);
+    assert_int_equal(ending, 0);
+}
+
+int main(void)
+{
+    static const struct CMUnitTest tests[] = {
+        cmocka_unit_test(all_of_the_mappings),      cmocka_unit_test(taken_in_whole_pages),
+        cmocka_unit_test(what_may_be_locked),       cmocka_unit_test(no_more_than_the_machine_has),
+        cmocka_unit_test(limits_of_control_groups), cmocka_unit_test(a_real_control_group),
+    };
+
+    return cmocka_run_group_tests(tests, unit_enter, unit_leave);
+}
