@@ -350,9 +350,8 @@ static void reset_signals(void)
 }
 
 /* Descriptors 0 to 2 lead nowhere: no library may write to what takes their numbers. */
-static void close_descriptors(void)
+static void open_standard_descriptors(void)
 {
-    process_close_from(0);
     for (int fd = 0; fd <= STDERR_FILENO; fd++)
         (void)libc_next(open)("/dev/null", O_RDWR);
 }
@@ -396,7 +395,7 @@ static void run(void *directives)
 {
     config = directives;
     take_rights();
-    close_descriptors();
+    open_standard_descriptors();
     master_end = process_open(master);
     reset_signals();
     name_process();

@@ -76,6 +76,7 @@ static int fork_twice(void (*body)(void *argument), void *argument)
     if (between == -1)
         return errno;
     if (between == 0) {
+        process_close_from(0); /* before the server goes on: it may bind its ports again */
         pid_t orphan = fork();
         if (orphan == 0)
             body(argument);

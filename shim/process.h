@@ -29,7 +29,7 @@ int process_open(pid_t process);
  * Fork a process that is nobody's child to wait for: forked twice, it is reparented to init, or to
  * a subreaper (PR_SET_CHILD_SUBREAPER). The caller's SIGCHLD handler does not run for it. Runs the
  * handlers of pthread_atfork(3), so that the libraries of the process stay usable in the child.
- * @param body  what the orphan does; must not return
+ * @param body  what the orphan does, without any descriptor; must not return
  * @return false: errno of fork(2)
  */
 bool process_fork_orphan(void (*body)(void *argument), void *argument);
