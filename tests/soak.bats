@@ -52,7 +52,7 @@ soak() {
 
     read -ra before <<<"$before"
     read -ra after <<<"$after"
-    [[ ${after[0]} -eq ${before[0]} && ${after[1]} -eq ${before[1]} ]]
+    [[ ${after[0]} -le ${before[0]} && ${after[1]} -le ${before[1]} ]]
     # ProFTPD by itself grows by 5 KiB with each restart
     local hangups
     hangups=$(grep -oE '[0-9,]+ hangups' "$server/soak.log" | tr -cd 0-9)
