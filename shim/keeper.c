@@ -35,7 +35,7 @@ enum {
 static struct shared {
     atomic_uint newest;     /* keepers are numbered: the last one started, or what ended them all */
     atomic_uint ready;      /* the last one that has read in its files, or what ended them all */
-    _Atomic pid_t process;  /* of the last one that is ready, or of the first */
+    _Atomic pid_t process;  /* of the newest, or of its successor */
     _Atomic uint64_t start; /* as of process_start() */
 } * shared;
 
@@ -74,10 +74,11 @@ static bool is_to_go_on(void)
     return ready <= number && (newest <= number || ready == number) && !master_has_ended();
 }
 
-/* Whether a newer one was started: it has a say in what the status shows. */
+/* Whether a newer one runs: it has a say in what the status shows. */
 static bool is_replaced(void)
 {
-    return atomic_load(&shared->newest) > number;
+    return atomic_load(&shared->newest) > number &&
+           process_is_alive(atomic_load(&shared->process), atomic_load(&shared->start));
 }
 
 /* ---- what it says ---- */
@@ -273,10 +274,10 @@ static void tell_stuck(void)
     static unsigned named;
 
     if (named++ < NAMED_IN_LOG)
-        log_line(
-            "TransferMMapFile %s: no answer for %d s; it is passed over, and tried again after a "
-            "minute",
-            lookout_stuck_at(), LOOKOUT_SECONDS);
+        log_line("TransferMMapFile %s: no answer for %d s, or what looked at it was killed; it is "
+                 "passed over, and tried again after a "
+                 "minute",
+                 lookout_stuck_at(), LOOKOUT_SECONDS);
     status_keeper_is(&state);
 }
 

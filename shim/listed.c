@@ -86,10 +86,11 @@ static void add_skipped(struct listed *listed, const char *path, unsigned line)
 {
     struct listed_file *file = add(listed, path, line);
 
-    if (file == NULL || listed->skipped_count == LISTED_MOST_SKIPPED)
+    if (file == NULL)
         return;
     file->skipped = true;
-    listed->skipped[listed->skipped_count++] = line;
+    if (listed->skipped_count < LISTED_MOST_SKIPPED)
+        listed->skipped[listed->skipped_count++] = line;
 }
 
 /* ---- one argument ---- */
