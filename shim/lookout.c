@@ -167,7 +167,7 @@ static enum lookout_event give_up(void)
                             .start = process_start(child),
                             .since = now()};
     stuck_at = entry->path != NULL ? entry->path : "";
-    lookout_end();
+    forget_child();
     return LOOKOUT_STUCK;
 }
 
@@ -181,8 +181,12 @@ enum lookout_event lookout_look(int *exit_status)
         steps_seen = steps;
         moved = now();
     }
-    if (poll(&broken, 1, 0) != 1)
-        return now() - moved > LOOKOUT_SECONDS ? give_up() : LOOKOUT_NOTHING;
+    if (poll(&broken, 1, 0) != 1) {
+        if (now() - moved <= LOOKOUT_SECONDS)
+            return LOOKOUT_NOTHING;
+        (void)kill(child, SIGKILL); /* not waited for yet, so the number is its own */
+        return give_up();
+    }
     if (atomic_load(&position->succeeds)) {
         forget_child();
         return LOOKOUT_SUCCESSOR;

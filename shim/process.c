@@ -54,17 +54,18 @@ int process_open(pid_t process)
 
 /*
  * Take back the SIGCHLD of a child that was waited for. One that another child has sent meanwhile
- * looks the same, and must stay pending.
+ * looks the same: so it is sent again if another child is to be waited for. In this order, for a
+ * child that ends in between sends its own.
  */
 static void discard_child_signal(const sigset_t *child_signal)
 {
     const struct timespec at_once = {0};
     siginfo_t other = {.si_pid = 0};
 
+    (void)sigtimedwait(child_signal, NULL, &at_once);
     if (waitid(P_ALL, 0, &other, WEXITED | WSTOPPED | WCONTINUED | WNOHANG | WNOWAIT) == 0 &&
         other.si_pid != 0)
-        return;
-    (void)sigtimedwait(child_signal, NULL, &at_once);
+        (void)kill(getpid(), SIGCHLD);
 }
 
 /* The process between: its exit status carries the errno. */

@@ -6,8 +6,10 @@
 #include "status.h"
 #include "unit.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -140,6 +142,117 @@ STORY(a_newer_one_takes_over)
     in_story(keeper() != first && is_gone(first));
 }
 
+/* Of all keepers of this master, KiB. It finds them by their process group. */
+static long locked_by_keepers(void)
+{
+    DIR *processes = opendir("/proc");
+    const struct dirent *entry;
+    long locked = 0;
+
+    in_story(processes != NULL);
+    while ((entry = readdir(processes)) != NULL) {
+        pid_t process = (pid_t)strtol(entry->d_name, NULL, 10);
+        if (process > 0 && process != getpid() && getpgid(process) == getpgrp()) {
+            long kib = status_number(process, "VmLck");
+            locked += kib > 0 ? kib : 0;
+        }
+    }
+    (void)closedir(processes);
+    return locked;
+}
+
+STORY(what_stays_listed_stays_locked)
+{
+    enum { LISTED_KIB = 32 * 1024 };
+
+    if (geteuid() != 0)
+        return; /* others may lock too little */
+    in_story(setpgid(0, 0) == 0);
+    make_file("a", LISTED_KIB * (size_t)KIB);
+    be_master();
+    want("a");
+    in_story(keeper_start(&config));
+    await("listed files: 1 in memory");
+    for (int i = 0; i < 5; i++) {
+        pid_t former = keeper();
+        if (i == 3)
+            make_file("b", MIB);
+        want("b a");
+        in_story(keeper_start(&config));
+        unsigned looks = 0;
+        for (bool over = false; !over; looks++) {
+            over = keeper() != former && status_number(former, "VmLck") == -1;
+            in_story(locked_by_keepers() >= LISTED_KIB);
+        }
+        in_story(looks > 3);
+    }
+}
+
+STORY(a_keeper_has_nothing_of_its_master_s)
+{
+    char name[16];
+    int ends[2];
+
+    make_file("a", MIB);
+    be_master();
+    want("a");
+    in_story(pipe(ends) == 0);
+    in_story(keeper_start(&config));
+    await("listed files: 1 in memory");
+    in_story(close(ends[1]) == 0);
+    struct pollfd end = {.fd = ends[0], .events = POLLIN};
+    in_story(poll(&end, 1, 0) == 1); /* it broke: the keeper does not hold it */
+    (void)snprintf(name, sizeof name, "%d", keeper());
+    if (!under_valgrind()) /* three of /dev/null, the master, a pipe while it looks */
+        in_story(descriptors_of(name) <= 5);
+    in_story(status_number(keeper(), "Threads") == 1);
+    in_story(status_number(getpid(), "Threads") == 1);
+    in_story(status_number(keeper(), "PPid") != getpid());
+}
+
+STORY(it_ends_on_a_signal_and_ignores_the_server_s)
+{
+    make_file("a", MIB);
+    be_master();
+    want("a");
+    in_story(keeper_start(&config));
+    await("listed files: 1 in memory");
+    pid_t process = keeper();
+    in_story(kill(process, SIGHUP) == 0 && kill(process, SIGUSR1) == 0);
+    in_story(kill(process, SIGUSR2) == 0);
+    (void)usleep(300000);
+    in_story(keeper() == process && status_number(process, "VmSize") > 0);
+    in_story(kill(process, SIGTERM) == 0 && is_gone(process));
+}
+
+/* @return seconds until the log has it */
+static double takes(const char *in_log)
+{
+    struct timespec from, to;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &from);
+    await(in_log);
+    (void)clock_gettime(CLOCK_MONOTONIC, &to);
+    return (double)(to.tv_sec - from.tv_sec) + (double)(to.tv_nsec - from.tv_nsec) / 1e9;
+}
+
+STORY(a_switched_link_is_followed_at_once)
+{
+    make_file("a", 5000);
+    make_file("b", 3 * MIB);
+    (void)unlink("link");
+    in_story(symlink("a", "link") == 0);
+    be_master();
+    want("link");
+    in_story(keeper_start(&config));
+    await("listed files: 1 in memory (0.0 MiB)");
+    (void)sleep(1);
+    in_story(symlink("b", "new") == 0 && rename("new", "link") == 0);
+    in_story(takes("listed files have changed: 1 in memory (3.0 MiB)") <= 5);
+    in_story(unlink("link") == 0);
+    in_story(takes("listed files have changed: 0 in memory") <= 5);
+}
+
 STORY(changes_are_followed)
 {
     make_file("a", MIB);
@@ -216,6 +329,10 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(files_are_kept_by_a_process),
         cmocka_unit_test(a_newer_one_takes_over),
+        cmocka_unit_test(what_stays_listed_stays_locked),
+        cmocka_unit_test(a_keeper_has_nothing_of_its_master_s),
+        cmocka_unit_test(it_ends_on_a_signal_and_ignores_the_server_s),
+        cmocka_unit_test(a_switched_link_is_followed_at_once),
         cmocka_unit_test(changes_are_followed),
         cmocka_unit_test(one_that_is_killed_is_missed),
         cmocka_unit_test(it_ends_with_its_master),

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/sysmacros.h>
 #include <unistd.h>
 
 /* All of it is for the child of a lookout. */
@@ -219,6 +220,66 @@ STORY(each_mark_of_a_file_counts)
     in_story(!listed_is_same(&held, &other));
 }
 
+STORY(each_mark_counts_by_itself)
+{
+    make_file("a", 100);
+    struct listed held = expand(1, "a"), found = expand(1, "a");
+    struct listed_file *file = found.files[0];
+    const struct stat64 status = file->status;
+
+    in_story(listed_is_same(&held, &found));
+    file->status.st_dev++;
+    in_story(!listed_is_same(&held, &found));
+    file->status = status;
+    file->status.st_ino++;
+    in_story(!listed_is_same(&held, &found));
+    file->status = status;
+    file->status.st_size++;
+    in_story(!listed_is_same(&held, &found));
+    file->status = status;
+    file->status.st_mtim.tv_sec++;
+    in_story(!listed_is_same(&held, &found));
+    file->status = status;
+    file->status.st_mtim.tv_nsec ^= 1;
+    in_story(!listed_is_same(&held, &found));
+    file->status = status;
+    file->status.st_ctim.tv_nsec ^= 1;
+    in_story(listed_is_same(&held, &found));
+    held.files[0]->problem = "Permission denied";
+    in_story(!listed_is_same(&held, &found));
+}
+
+STORY(a_link_that_is_switched_is_another_file)
+{
+    make_file("a", 100);
+    make_file("b", 100);
+    set_times("a", 1000);
+    set_times("b", 1000);
+    in_story(symlink("a", "link") == 0);
+    struct listed held = expand(1, "link");
+    in_story(unlink("link") == 0 && symlink("b", "link") == 0);
+    struct listed found = expand(1, "link");
+    in_story(is_list(&found, 1, "link") && !listed_is_same(&held, &found));
+}
+
+STORY(devices_are_not_kept)
+{
+    in_story(mkdir("d", 0755) == 0);
+    make_file("d/file", 10);
+    if (mknod("d/zero", S_IFCHR | 0644, makedev(1, 5)) == 0)
+        in_story(mknod("d/pipe", S_IFIFO | 0644, 0) == 0);
+    else
+        in_story(mkfifo("d/pipe", 0644) == 0);
+    struct listed listed = expand(2, "d", "d/pipe");
+    if (!under_qemu_user())
+        in_story(is_list(&listed, 2, "d/file", "d/pipe: is not a regular file"));
+    struct config_list arguments = {.items = NULL};
+    config_list_add(&arguments, strdup("/dev/zero"));
+    struct listed device = {.count = 0};
+    listed_expand(&device, &arguments);
+    in_story(device.count == 1 && strcmp(device.files[0]->problem, "is not a regular file") == 0);
+}
+
 STORY(files_come_and_go)
 {
     make_file("a", 100);
@@ -320,6 +381,9 @@ int main(void)
         TEST(files_are_read_in),
         TEST(a_file_that_shrinks_is_a_problem),
         TEST(each_mark_of_a_file_counts),
+        TEST(each_mark_counts_by_itself),
+        TEST(a_link_that_is_switched_is_another_file),
+        TEST(devices_are_not_kept),
         TEST(files_come_and_go),
         TEST(a_problem_is_looked_at_again_as_its_ctime_changes),
         TEST(an_argument_with_a_stuck_file_stays_as_it_was),

@@ -2,12 +2,14 @@
 
 #include "unit.h"
 
+#include <errno.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -20,6 +22,17 @@
         assert_int_equal(ending_of(name##_in_child), 0);                                           \
     }                                                                                              \
     static void name##_in_child(void)
+
+static unsigned kills_of_nobody;
+
+/* In place of libc's, to see which are sent to what is no process any more. */
+int kill(pid_t process, int number)
+{
+    int result = (int)syscall(SYS_kill, process, number);
+
+    kills_of_nobody += result == -1 && errno == ESRCH;
+    return result;
+}
 
 /* Wait for an event, as a parent does. */
 static enum lookout_event await(int *exit_status)
@@ -74,6 +87,12 @@ STORY(a_child_that_stays_is_given_up)
         hang("/dead/file");
     in_story(await(&status) == LOOKOUT_STUCK && strcmp(lookout_stuck_at(), "/dead/file") == 0);
     in_story(now() - since >= LOOKOUT_SECONDS && now() - since < 3 * LOOKOUT_SECONDS);
+    siginfo_t ended = {.si_pid = 0};
+    for (int i = 0; i < 1000 && ended.si_pid == 0; i++) {
+        in_story(waitid(P_ALL, 0, &ended, WEXITED | WNOHANG | WNOWAIT) == 0);
+        (void)usleep(10000);
+    }
+    in_story(ended.si_code == CLD_KILLED && ended.si_status == SIGKILL);
     in_story(lookout_is_stuck("/dead/file"));
     in_story(!lookout_is_stuck("/dead/file2") && !lookout_is_stuck("/dead/fil"));
     in_story(!lookout_is_stuck("/dead/other"));
@@ -167,6 +186,17 @@ STORY(a_child_is_ended)
     in_story(waitpid(-1, NULL, 0) > 0); /* it was killed, and is there to be waited for */
 }
 
+/* It was waited for: its number may be another process's by now. */
+STORY(a_child_that_was_waited_for_gets_no_signal)
+{
+    int status;
+
+    if (lookout_begin() == LOOKOUT_CHILD)
+        die("/dead/file");
+    in_story(await(&status) == LOOKOUT_STUCK);
+    in_story(kills_of_nobody == 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -176,6 +206,7 @@ int main(void)
         cmocka_unit_test(too_many_are_too_many),
         cmocka_unit_test(a_child_takes_the_parent_s_place),
         cmocka_unit_test(a_child_is_ended),
+        cmocka_unit_test(a_child_that_was_waited_for_gets_no_signal),
     };
 
     return cmocka_run_group_tests_name("lookout", tests, unit_enter, unit_leave);

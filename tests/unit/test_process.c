@@ -4,11 +4,18 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -61,6 +68,8 @@ STORY(a_start_time_tells_processes_apart)
 
 STORY(a_descriptor_tells_of_the_end)
 {
+    if (under_valgrind())
+        return; /* it does not know pidfd_open(2) */
     pid_t child = fork();
 
     if (child == 0) {
@@ -96,7 +105,7 @@ static void start_orphan(void)
     in_story(atomic_load(&shared[0]) == 42 && atomic_load(&shared[1]) > 0);
     char orphan[16];
     (void)snprintf(orphan, sizeof orphan, "%d", atomic_load(&shared[1]));
-    if (!under_qemu_user())                    /* which has some of its own */
+    if (!under_qemu_user() && !under_valgrind()) /* which have some of their own */
         in_story(descriptors_of(orphan) == 0); /* a socket that listens could not be bound again */
     atomic_store(&shared[2], 1);
 }
@@ -142,6 +151,77 @@ STORY(an_orphan_of_one_who_ignores_its_children)
     start_orphan();
 }
 
+/* Another child ends while the orphan is forked: its signal and the one taken back are the same. */
+STORY(another_child_s_signal_comes_meanwhile)
+{
+    struct sigaction action = {.sa_handler = on_child};
+    int ended = 0;
+
+    in_story(sigaction(SIGCHLD, &action, NULL) == 0);
+    for (int i = 0; i < 200; i++) {
+        children_signals = 0;
+        pid_t child = fork();
+        if (child == 0) {
+            (void)usleep((useconds_t)(i * 10));
+            _exit(0);
+        }
+        int argument = 42;
+        atomic_store(&shared[2], 1);
+        in_story(process_fork_orphan(say_who, &argument));
+        siginfo_t info = {.si_pid = 0};
+        in_story(waitid(P_PID, (id_t)child, &info, WEXITED | WNOWAIT | WNOHANG) == 0);
+        ended += info.si_pid == child;
+        in_story(waitid(P_PID, (id_t)child, &info, WEXITED | WNOWAIT) == 0);
+        for (int j = 0; j < 1000 && children_signals == 0; j++)
+            (void)usleep(1000);
+        in_story(children_signals > 0 && waitpid(child, NULL, 0) == child);
+    }
+    in_story(ended > 0); /* else nothing came meanwhile */
+}
+
+STORY(an_orphan_with_the_signal_blocked)
+{
+    sigset_t child_signal, mask, pending;
+
+    sigemptyset(&child_signal);
+    sigaddset(&child_signal, SIGCHLD);
+    in_story(sigprocmask(SIG_BLOCK, &child_signal, NULL) == 0);
+    start_orphan();
+    in_story(sigpending(&pending) == 0 && sigismember(&pending, SIGCHLD) == 0);
+    in_story(sigprocmask(SIG_BLOCK, NULL, &mask) == 0 && sigismember(&mask, SIGCHLD) == 1);
+}
+
+STORY(without_a_process_there_is_no_orphan)
+{
+    static const struct rlimit none = {0, 0};
+    int argument = 42;
+
+    in_story(setrlimit(RLIMIT_NPROC, &none) == 0);
+    if (geteuid() == 0)
+        become_somebody();
+    in_story(!process_fork_orphan(say_who, &argument) && errno == EAGAIN);
+}
+
+/* The one between may be forked, the orphan not. */
+static void be_allowed_one_process(void)
+{
+    static const struct rlimit two = {2, 2};
+    int argument = 42;
+
+    in_story(setrlimit(RLIMIT_NPROC, &two) == 0);
+    become_somebody();
+    in_story(!process_fork_orphan(say_who, &argument) && errno == EAGAIN);
+    in_story(waitpid(-1, NULL, __WALL) == -1 && errno == ECHILD);
+}
+
+static void one_process_is_not_enough(void **state)
+{
+    (void)state;
+    if (geteuid() != 0 || under_qemu_user())
+        skip(); /* this user has other processes; qemu-user, which needs threads, ends */
+    assert_int_equal(ending_of(be_allowed_one_process), 0);
+}
+
 STORY(descriptors_are_closed)
 {
     int first = open("/dev/null", O_RDONLY), last = fcntl(first, F_DUPFD, 700);
@@ -153,6 +233,65 @@ STORY(descriptors_are_closed)
     in_story(fcntl(0, F_GETFD) == -1 && fcntl(first, F_GETFD) == -1);
 }
 
+/* As a sandbox does that does not know the call, or does not allow it. */
+static void refuse_close_range(unsigned failure)
+{
+    struct sock_filter filter[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, 436, 0, 1), /* close_range */
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | failure),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = {.len = COUNT(filter), .filter = filter};
+
+    in_story(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+    in_story(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+    in_story(syscall(436, 1000, 1000, 0) == -1 && errno == (int)failure);
+}
+
+static void close_with(unsigned failure, bool with_proc)
+{
+    int first = open("/dev/null", O_RDONLY), last = fcntl(first, F_DUPFD, 700);
+
+    in_story(first > 2 && last >= 700);
+    if (!with_proc) {
+        in_story(unshare(CLONE_NEWNS) == 0);
+        in_story(mount("none", "/", "none", MS_REC | MS_PRIVATE, "") == 0);
+        in_story(mount("none", "/proc", "tmpfs", 0, "") == 0);
+    }
+    refuse_close_range(failure);
+    process_close_from(first + 1);
+    in_story(fcntl(first, F_GETFD) != -1 && fcntl(last, F_GETFD) == -1);
+    process_close_from(0);
+    in_story(fcntl(0, F_GETFD) == -1 && fcntl(first, F_GETFD) == -1);
+}
+
+static void close_without_permission(void)
+{
+    close_with(EPERM, true);
+}
+
+static void close_on_an_old_kernel(void)
+{
+    close_with(ENOSYS, true);
+}
+
+static void close_without_proc(void)
+{
+    close_with(EPERM, false);
+}
+
+static void descriptors_are_closed_without_close_range(void **state)
+{
+    (void)state;
+    if (under_qemu_user())
+        skip(); /* it has no filters */
+    assert_int_equal(ending_of(close_without_permission), 0);
+    assert_int_equal(ending_of(close_on_an_old_kernel), 0);
+    if (geteuid() == 0)
+        assert_int_equal(ending_of(close_without_proc), 0);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -161,7 +300,12 @@ int main(void)
         cmocka_unit_test(an_orphan_is_not_noticed),
         cmocka_unit_test(a_child_s_signal_is_not_lost),
         cmocka_unit_test(an_orphan_of_one_who_ignores_its_children),
+        cmocka_unit_test(another_child_s_signal_comes_meanwhile),
+        cmocka_unit_test(an_orphan_with_the_signal_blocked),
+        cmocka_unit_test(without_a_process_there_is_no_orphan),
+        cmocka_unit_test(one_process_is_not_enough),
         cmocka_unit_test(descriptors_are_closed),
+        cmocka_unit_test(descriptors_are_closed_without_close_range),
     };
 
     return cmocka_run_group_tests_name("process", tests, enter, unit_leave);

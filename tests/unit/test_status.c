@@ -9,11 +9,13 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -210,6 +212,63 @@ STORY(thousands_of_files_are_found)
     in_story(status_get(STATUS_LISTED) == FILES);
 }
 
+/* Files of which the index looks for all in the same place: see first_place(). */
+static struct stat64 colliding(uint64_t i)
+{
+    return (struct stat64){.st_dev = (dev_t)(i << 32), .st_ino = 4711 ^ i, .st_size = 1000};
+}
+
+static void list_colliding(uint64_t from, uint64_t to)
+{
+    char path[32];
+
+    status_files_begin();
+    for (uint64_t i = from; i < to; i++) {
+        struct stat64 status = colliding(i);
+        struct status_identity identity = status_identity_of(&status);
+        (void)snprintf(path, sizeof path, "/srv/%u", (unsigned)i);
+        status_file_set(status_file_take(path), 0, &identity, 0, 0);
+    }
+    status_files_end();
+}
+
+/* How many of them are counted, each in a slot of its own. */
+static uint64_t count_colliding(uint64_t from, uint64_t to)
+{
+    uint64_t before = status_get(STATUS_LISTED), slots = 0;
+
+    for (uint64_t i = from; i < to; i++) {
+        struct stat64 status = colliding(i);
+        status_file_opened(&status);
+    }
+    for (unsigned slot = 0; slot < 200 && read_slot(slot); slot++) {
+        in_story(file.opened <= 1);
+        slots += file.used == 1 ? file.opened : 0;
+    }
+    in_story(slots == status_get(STATUS_LISTED) - before);
+    return slots;
+}
+
+STORY(files_that_collide_are_found_up_to_a_limit)
+{
+    if (sizeof(dev_t) < 8)
+        return;
+    share();
+    list_colliding(0, 100);
+    in_story(count_colliding(0, 100) == 64); /* MOST_PROBES */
+}
+
+STORY(files_that_collide_move_up_as_others_go)
+{
+    if (sizeof(dev_t) < 8)
+        return;
+    share();
+    list_colliding(0, 100);
+    list_colliding(60, 100);
+    in_story(count_colliding(0, 60) == 0);
+    in_story(count_colliding(60, 100) == 40);
+}
+
 STORY(a_long_path_is_shown_by_its_end)
 {
     char path[1000];
@@ -292,10 +351,98 @@ STORY(garbage_does_no_harm)
     }
 }
 
+/* What is mapped behind the status file: the index. */
+static char *index_of_files(void)
+{
+    char line[PAGE];
+    uintptr_t from, to, index = 0;
+    unsigned long offset;
+    FILE *maps = fopen("/proc/self/maps", "re");
+
+    in_story(maps != NULL);
+    while (fgets(line, sizeof line, maps) != NULL) {
+        if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " %*s %lx", &from, &to, &offset) == 3 &&
+            strstr(line, "/status\n") != NULL)
+            index = to;
+    }
+    (void)fclose(maps);
+    in_story(index != 0);
+    return (char *)index; /* NOLINT(performance-no-int-to-ptr) */
+}
+
+static void count(void)
+{
+    for (uint64_t i = 0; i < 100; i++) {
+        open_once(i);
+        status_file_read(7, i, 1, 1);
+    }
+}
+
+static void list_and_count(void)
+{
+    static const struct status_keeper keeper = {.state = STATUS_READY};
+    char path[32];
+
+    status_files_begin();
+    for (uint64_t i = 0; i < 40; i++) {
+        (void)snprintf(path, sizeof path, "/srv/%u", (unsigned)i);
+        (void)list(path, i);
+    }
+    status_files_end();
+    status_keeper_is(&keeper);
+    count();
+}
+
+/* A session that overwrites all that is shared, index and all, for as long as it runs. */
+static _Noreturn void overwrite(char *start, size_t size)
+{
+    uint64_t random = 88172645463325252;
+
+    for (;;) {
+        for (size_t i = 0; i < size / sizeof random; i++) {
+            random ^= random << 13;
+            random ^= random >> 7;
+            random ^= random << 17;
+            memcpy(start + i * sizeof random, &random, sizeof random);
+        }
+    }
+}
+
+STORY(a_session_that_overwrites_all_does_no_harm)
+{
+    const size_t in_file = STATUS_FILES_AT + STATUS_FILES * sizeof file;
+    const size_t all = in_file + 2 * STATUS_FILES * sizeof(uint16_t);
+    const unsigned char patterns[] = {0xff, 0x01, 0x00};
+
+    share();
+    char *start = index_of_files() - in_file;
+    in_story(memcmp(start, "xfermmap", 8) == 0);
+    for (size_t at = 0; at < 2 * in_file; at += PAGE) /* whoever goes beyond it faults */
+        (void)mmap(start + all + at, PAGE, PROT_NONE,
+                   MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
+    for (size_t i = 0; i < COUNT(patterns); i++) {
+        memset(start, patterns[i], all);
+        count();
+        list_and_count();
+    }
+    pid_t session = fork();
+    if (session == 0)
+        overwrite(start, all);
+    for (int i = 0; i < 20; i++)
+        list_and_count();
+    in_story(kill(session, SIGKILL) == 0 && waitpid(session, NULL, 0) == session);
+
+    /* all is in order again as soon as nobody does: the first round frees the slots */
+    list_and_count();
+    uint64_t before = status_get(STATUS_LISTED);
+    list_and_count();
+    in_story(status_get(STATUS_LISTED) - before == 40);
+}
+
 static void fill_a_disk(void)
 {
     in_story(unshare(CLONE_NEWNS) == 0 && mkdir("disk", 0755) == 0);
-    in_story(mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0);
+    in_story(mount("none", "/", "none", MS_REC | MS_PRIVATE, "") == 0);
     in_story(mount("disk", "disk", "tmpfs", 0, "size=16k,mode=755") == 0 && chdir("disk") == 0);
     log_to(LOG_TO_NOWHERE);
     share();
@@ -360,6 +507,67 @@ STORY(a_file_that_is_truncated_does_no_harm)
     open_once(11);
     status_add(STATUS_BYTES, 7);
     in_story(status_get(STATUS_BYTES) == 7);
+}
+
+static void take_one(void)
+{
+    (void)status_file_take("/b");
+}
+
+static void set_one(void)
+{
+    struct stat64 status = a_file(12);
+    struct status_identity identity = status_identity_of(&status);
+
+    status_file_set(100, 0, &identity, 0, 0);
+}
+
+static void read_one(void)
+{
+    status_file_read(7, 11, 1, 1);
+}
+
+static void open_one(void)
+{
+    open_once(11);
+}
+
+static void tell_keeper(void)
+{
+    status_keeper_is(&(struct status_keeper){.state = STATUS_READY});
+}
+
+static void tell_directives(void)
+{
+    status_directives("/x", true);
+}
+
+/* Each of them is the first to touch what has gone. */
+STORY(whoever_comes_to_a_truncated_file_first_goes_on)
+{
+    void (*const touches[])(void) = {take_one,        set_one,       read_one,
+                                     open_one,        tell_keeper,   status_files_end,
+                                     tell_directives, status_serving};
+
+    for (size_t i = 0; i < COUNT(touches); i++) {
+        (void)unlink("status");
+        share();
+        signals_chain(SIGBUS, on_fault);
+        status_files_begin();
+        (void)list("/a", 11);
+        status_files_end();
+        pid_t child = fork();
+        if (child == 0) {
+            in_story(truncate("status", 0) == 0);
+            touches[i]();
+            list_and_count(); /* and all others after it */
+            uint64_t before = status_get(STATUS_LISTED);
+            list_and_count();
+            _exit(status_get(STATUS_LISTED) - before != 40);
+        }
+        int ending;
+        in_story(waitpid(child, &ending, 0) == child && ending == 0);
+    }
 }
 
 STORY(without_a_file_all_slots_are_shared_in_memory)
@@ -468,14 +676,18 @@ int main(void)
         TEST(a_changed_file_is_counted_as_such),
         TEST(counters_go_on_with_a_path),
         TEST(thousands_of_files_are_found),
+        TEST(files_that_collide_are_found_up_to_a_limit),
+        TEST(files_that_collide_move_up_as_others_go),
         TEST(a_long_path_is_shown_by_its_end),
         TEST(the_file_is_allocated_with_its_slots),
         TEST(sessions_count_in_it_too),
         TEST(garbage_does_no_harm),
+        TEST(a_session_that_overwrites_all_does_no_harm),
         TEST(a_disk_that_is_full_leaves_files_out),
         TEST(a_log_that_may_not_grow_ends_nobody),
         TEST(a_file_that_was_replaced_is_let_be),
         TEST(a_file_that_is_truncated_does_no_harm),
+        TEST(whoever_comes_to_a_truncated_file_first_goes_on),
         TEST(without_a_file_all_slots_are_shared_in_memory),
         TEST(the_file_of_a_server_that_is_gone_is_replaced),
         TEST(the_file_of_a_server_at_work_is_not_taken),
