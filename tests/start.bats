@@ -115,7 +115,7 @@ PYTHON
         -o "$server/trace" env "${preload[@]}" "${command[@]}"
     session_login
     [[ $(kernel_calls mmap big) -eq 0 ]]
-    [[ $(locked "$session") -lt 5000 ]] # the server has a page locked itself
+    [[ $(locked "$session") -lt $(stat -c %s "$server/files/big") ]] # the server has some pages locked itself
     grep -qE '^Threads:.*[^0-9]1$' "/proc/$session/status"
     session_download big
     session_finish
