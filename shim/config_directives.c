@@ -13,8 +13,8 @@
 #define LEAST_MAX_MEMORY ((off64_t)1 << 20)
 #define LEAST_READ_AHEAD ((off64_t)64 << 10)
 #define MOST_READ_AHEAD  ((off64_t)1 << 30)
-#define LEAST_READ_SIZE  ((off64_t)4 << 10)
-#define MOST_READ_SIZE   ((off64_t)16 << 20)
+#define LEAST_READ_SIZE  ((off64_t)32 << 10)
+#define MOST_READ_SIZE   ((off64_t)1 << 20)
 
 struct directive {
     const char *name;
@@ -85,7 +85,7 @@ static void take_read_size(struct parser *parser, size_t count, char **arguments
 {
     if (!syntax_size_or_off(count, arguments, LEAST_READ_SIZE, MOST_READ_SIZE,
                             &parser->config->read_size))
-        parser_error(parser, "TransferMMapReadSize takes a size from 4 KB to 16 MB, or off");
+        parser_error(parser, "TransferMMapReadSize takes a size from 32 KB to 1 MB, or off");
 }
 
 /* Kept as it is: log_to() knows the words. */

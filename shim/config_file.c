@@ -21,7 +21,7 @@
 #define DEFAULT_MIN_SIZE ((off64_t)4 << 20)
 
 #define DEFAULT_READ_AHEAD ((off64_t)8 << 20)
-#define DEFAULT_READ_SIZE  ((off64_t)128 << 10)
+#define DEFAULT_READ_SIZE  ((off64_t)256 << 10)
 
 enum { MAX_INCLUDES = 16, DEFAULT_MAX_PERCENT = 50 };
 

@@ -138,9 +138,17 @@ static struct answer from_memory_with_flags(int fd, const struct iovec *parts, i
         return answer.given ? answer.bytes : libc_next(name)(__VA_ARGS__);                         \
     }
 
-READ(read, (int fd, void *buffer, size_t count), from_memory(fd, buffer, count), fd, buffer, count)
+/* A download's, which may be shortened. */
+static inline struct answer from_memory_next(int fd, void *buffer, size_t *count)
+{
+    *count = readsize_limit(fd, *count);
+    return from_memory(fd, buffer, *count);
+}
+
+READ(read, (int fd, void *buffer, size_t count), from_memory_next(fd, buffer, &count), fd, buffer,
+     count)
 READ(__read_chk, (int fd, void *buffer, size_t count, size_t size),
-     count <= size ? from_memory(fd, buffer, count) : no_answer, fd, buffer, count, size)
+     count <= size ? from_memory_next(fd, buffer, &count) : no_answer, fd, buffer, count, size)
 READ(pread, (int fd, void *buffer, size_t count, off_t offset),
      from_memory_at(fd, buffer, count, offset), fd, buffer, count, offset)
 READ(pread64, (int fd, void *buffer, size_t count, off64_t offset),
@@ -219,7 +227,13 @@ static void hand_over_both(int fd, int target)
     stream_hand_over(target);
 }
 
-AFTER(stream_closing(fd), int, close, (int fd), fd)
+static void closing(int fd)
+{
+    readsize_closing(fd);
+    stream_closing(fd);
+}
+
+AFTER(closing(fd), int, close, (int fd), fd)
 /* not only forgotten: should the call fail, they are still open */
 AFTER(stream_hand_over_range(first, last), int, close_range,
       (unsigned first, unsigned last, int flags), first, last, flags)
@@ -476,6 +490,11 @@ EXPORT int getsockopt(int fd, int level, int option, void *restrict value,
         readsize_told(fd, level, option, value, length);
     return result;
 }
+
+AFTER(readsize_pausing(descriptors), int, select,
+      (int descriptors, fd_set *restrict reading, fd_set *restrict writing,
+       fd_set *restrict excepting, struct timeval *restrict timeout),
+      descriptors, reading, writing, excepting, timeout)
 
 /* ---- signals ---- */
 

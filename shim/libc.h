@@ -13,6 +13,7 @@
 #include <spawn.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/uio.h>
@@ -83,6 +84,9 @@
     X(int, accept, (int fd, struct sockaddr *address, socklen_t *length))                          \
     X(int, accept4, (int fd, struct sockaddr *address, socklen_t *length, int flags))              \
     X(int, listen, (int fd, int backlog))                                                          \
+    X(int, select,                                                                                 \
+      (int descriptors, fd_set *reading, fd_set *writing, fd_set *excepting,                       \
+       struct timeval *timeout))                                                                   \
     X(int, getsockopt, (int fd, int level, int option, void *value, socklen_t *length))            \
     X(int, sigaction, (int number, const struct sigaction *action, struct sigaction *former))      \
     X(sighandler_t, signal, (int number, sighandler_t handler))                                    \

@@ -107,7 +107,16 @@ void readahead_take_over(int fd, off64_t offset, off64_t size)
     ask(fd, offset, size - offset < 2 * CHUNK ? size - offset : 2 * CHUNK);
 }
 
-size_t readahead_stride(const struct readahead *reader)
+size_t readahead_stride(int fd, off64_t offset, size_t length)
 {
-    return (size_t)(reader->warm ? GROUP : CHUNK);
+    size_t warm = 0;
+
+    while (warm < length) {
+        size_t next = length - warm < (size_t)GROUP ? length : warm + (size_t)GROUP;
+        if (!is_cached(fd, offset + (off64_t)next - 1))
+            break;
+        warm = next;
+    }
+    size_t least = length < (size_t)CHUNK ? length : (size_t)CHUNK;
+    return warm > least && is_cached(fd, offset) ? warm : least;
 }

@@ -43,7 +43,12 @@ bool readahead_follow(struct readahead *reader, int fd, off64_t offset, size_t l
  */
 void readahead_take_over(int fd, off64_t offset, off64_t size);
 
-/* How much may be read at one go from where the last read ended, bytes, before the next look. */
-size_t readahead_stride(const struct readahead *reader);
+/*
+ * How much may be sent at one go before the next look: as far as the page cache goes, looked at
+ * once in 8 MiB, and 1 MiB at least. Changes errno.
+ * @param offset, length  what is to be sent, bytes
+ * @return bytes, up to `length`
+ */
+size_t readahead_stride(int fd, off64_t offset, size_t length);
 
 #endif

@@ -68,27 +68,42 @@ static ssize_t readable(struct stream *stream, const struct request *request, of
     return (ssize_t)(wanted < stream->size - offset ? wanted : stream->size - offset);
 }
 
-/* Map for sequential readers only; random reads go to the kernel. */
+/* The window that begins with the page of `offset`. @return its length, bytes */
+static size_t window_at(const struct stream *stream, off64_t offset, off64_t *start)
+{
+    *start = offset - offset % sysconf(_SC_PAGESIZE);
+    off64_t rest = stream->size - *start;
+    return rest < (off64_t)WINDOW ? (size_t)rest : WINDOW;
+}
+
+/* Map for sequential readers only, and where that costs less; random reads go to the kernel. */
 static bool worth_mapping(struct stream *stream, off64_t offset, size_t length)
 {
     size_t available;
+    off64_t start;
     bool reads_on =
         readahead_follow(&stream->reader, stream_fd(stream), offset, length, stream->size);
 
-    return reads_on || mapping_at(&stream->window, offset, &available) != NULL;
+    if (length == 0)
+        return reads_on;
+    if (reads_on && !turn_covers(&stream->turn, offset, length)) {
+        turn_end(&stream->turn, &stream->window);
+        size_t window = window_at(stream, offset, &start);
+        turn_begin(&stream->turn, start, window);
+    }
+    return (reads_on && stream->turn.maps) ||
+           mapping_at(&stream->window, offset, &available) != NULL;
 }
 
 /* Move the window so that it starts at `offset`'s page. */
 static bool move_window(struct stream *stream, off64_t offset)
 {
-    off64_t page = sysconf(_SC_PAGESIZE);
-    off64_t start = offset - offset % page;
-    off64_t rest = stream->size - start;
-    size_t length = rest < (off64_t)WINDOW ? (size_t)rest : WINDOW;
+    off64_t start;
 
     mapping_unmap(&stream->window);
     if (offset >= stream->size)
         return false; /* it shrank since the read began */
+    size_t length = window_at(stream, offset, &start);
     if (!mapping_map(&stream->window, stream_fd(stream), stream->filesystem, start, length)) {
         status_add(STATUS_REFUSED, 1);
         return false;
@@ -234,14 +249,19 @@ static enum outcome answer(struct stream *stream, const struct request *request,
     } while (moves && !advance(stream, offset, offset + length));
 
     bool mapped = exclusive && request->length > 0 && worth_mapping(stream, offset, (size_t)length);
+    struct turn *turn = exclusive && mapped == stream->turn.maps ? &stream->turn : NULL;
+    uint64_t since = turn != NULL ? turn_clock(turn) : 0;
     *result = length;
-    if (mapped && (length == 0 || copy_request(stream, request, offset, (size_t)length))) {
+    bool copied = mapped && (length == 0 || copy_request(stream, request, offset, (size_t)length));
+    if (copied) {
         stream->bytes += (uint64_t)length;
         status_add(STATUS_BYTES, (uint64_t)length);
-        return ANSWERED;
+    } else {
+        read_by_kernel(stream, request, moves, offset, length, result);
     }
-    read_by_kernel(stream, request, moves, offset, length, result);
-    return mapped ? ANSWERED_LAST : ANSWERED;
+    if (turn != NULL)
+        turn_add(turn, since, (size_t)length);
+    return mapped && !copied ? ANSWERED_LAST : ANSWERED;
 }
 
 /* @return false: the request is so odd that only the kernel knows what to say of it */

@@ -1,13 +1,32 @@
 #include "readsize.h"
 
 #include "libc.h"
+#include "status.h"
 
 #include <errno.h>
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <time.h>
 
-static int size; /* what the server is to choose, bytes; 0: its own affair */
+/* How long a client may take for one buffer, unless it takes longer for the server's own. */
+#define MOMENT_NS ((uint64_t)50 * 1000 * 1000)
+
+size_t readsize_buffer;
+static int size;       /* what the server is to choose, bytes; 0: its own affair */
+static size_t its_own; /* what it would have chosen, bytes */
+static bool settled;   /* this is a session */
+
+/* The download under way; a session has one at a time. */
+static struct {
+    int fd;         /* -1: none */
+    bool is_file;   /* else it is an upload's socket */
+    bool throttled; /* the server has paused */
+    uint64_t sent;  /* bytes so far */
+    size_t last;    /* of these by the last read */
+    uint64_t began; /* the last read, ns */
+} download = {.fd = -1};
 
 void readsize_policy(off64_t bytes)
 {
@@ -46,6 +65,11 @@ static bool is_scratch(int fd)
            type == SOCK_STREAM && port_of(fd) == 0;
 }
 
+void readsize_settle(void)
+{
+    settled = true;
+}
+
 void readsize_told(int fd, int level, int option, void *value, const socklen_t *length)
 {
     int saved = errno, told;
@@ -53,7 +77,84 @@ void readsize_told(int fd, int level, int option, void *value, const socklen_t *
     if (level != SOL_SOCKET || option != SO_SNDBUF || *length != sizeof told)
         return;
     memcpy(&told, value, sizeof told);
-    if (told < size && is_scratch(fd))
-        memcpy(value, &size, sizeof size);
+    if (settled) {
+        status_add(STATUS_SNDBUF, readsize_buffer != 0); /* only with SocketOptions sndbuf */
+    } else if (is_scratch(fd)) {
+        its_own = (size_t)told;
+        readsize_buffer = told < size ? (size_t)size : 0;
+        if (told < size)
+            memcpy(value, &size, sizeof size);
+    }
     errno = saved;
+}
+
+size_t readsize_chosen(void)
+{
+    return readsize_buffer > 0 ? readsize_buffer : its_own;
+}
+
+/* ---- reads of a download ---- */
+
+void readsize_pausing(int descriptors)
+{
+    if (descriptors == 0)
+        download.throttled = true;
+}
+
+void readsize_closing(int fd)
+{
+    if (fd == download.fd)
+        download.fd = -1;
+}
+
+static void begin(int fd)
+{
+    struct stat64 status;
+    int saved = errno;
+
+    memset(&download, 0, sizeof download);
+    download.fd = fd;
+    download.is_file = fstat64(fd, &status) == 0 && S_ISREG(status.st_mode);
+    errno = saved;
+}
+
+static uint64_t now(void)
+{
+    struct timespec time;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &time);
+    return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
+}
+
+/*
+ * How much the client is known to take at once. What it takes in a moment shows from the last read
+ * on; that is fast until the sockets' buffers are full, so a quarter of what they have taken is the
+ * most.
+ */
+static uint64_t taken_at_once(uint64_t since_last)
+{
+    uint64_t in_a_moment = since_last > 0 ? download.last * MOMENT_NS / since_last : SIZE_MAX;
+
+    return in_a_moment < download.sent / 4 ? in_a_moment : download.sent / 4;
+}
+
+/* In whole buffers of the server's own size, and never across a multiple of the larger one: the
+ * server ends a range (RANG) where the sum of its reads is exactly that. */
+size_t readsize_cut(int fd, size_t count)
+{
+    uint64_t time = now();
+
+    if (fd != download.fd)
+        begin(fd);
+    if (!download.is_file)
+        return count;
+    uint64_t cut = download.throttled ? 0 : taken_at_once(time - download.began);
+    cut = cut > its_own ? cut - cut % its_own : its_own;
+    uint64_t rest = readsize_buffer - download.sent % readsize_buffer;
+    cut = cut < rest ? cut : rest;
+    cut = cut < count ? cut : count;
+    download.sent += cut;
+    download.last = (size_t)cut;
+    download.began = time;
+    return (size_t)cut;
 }

@@ -12,6 +12,7 @@
 #include "signals.h"
 #include "status.h"
 #include "stream.h"
+#include "turn.h"
 #include "vfork_child.h"
 
 #include <errno.h>
@@ -165,6 +166,23 @@ static void announce(void)
                  config_path);
 }
 
+/* The server has chosen its transfer buffer by the time that it listens. */
+static void tell_buffer(void)
+{
+    static size_t logged = 1; /* none is as small */
+    size_t buffer = readsize_chosen();
+
+    status_buffer_is(buffer);
+    if (buffer == logged || in_force.read_size == 0 || !config_engine_anywhere(&in_force))
+        return;
+    logged = buffer;
+    if (buffer > 0)
+        log_line("the server's transfer buffer: %zu KB", buffer >> 10);
+    else
+        log_line("TransferMMapReadSize has no effect: the server has not asked for its buffer's "
+                 "size, which takes /etc/protocols; install netbase");
+}
+
 /* With the engine off everywhere the library does nothing. */
 static void keep_listed_files(void)
 {
@@ -188,6 +206,8 @@ static void log_trouble(void)
                         "instead; replace files by rename(2) rather than in place"},
         {STATUS_REFUSED, "the kernel refused to map a file, which is served by read() instead; see "
                          "ulimit -v and vm.max_map_count"},
+        {STATUS_SNDBUF, "TransferMMapReadSize has no effect: SocketOptions sndbuf in the server's "
+                        "configuration decides the transfer buffer; remove one of them"},
         {STATUS_FULL, "a descriptor's number is too high to be followed: its file is served by "
                       "read()"},
     };
@@ -249,6 +269,7 @@ void server_listening(int fd)
     if (role != BYSTANDER && role != SESSION && is_of_internet(fd)) {
         role = MASTER;
         status_serving();
+        tell_buffer();
         if (!keeper_is_wanted())
             keep_listed_files();
     }
@@ -289,7 +310,7 @@ void server_in_child(void)
     if (role == MASTER && accepted != -1) {
         role = SESSION;
         stream_policy(engine_for(accepted), in_force.min_size);
-        readsize_policy(0);
+        readsize_settle();
     }
     server_after_fork();
     errno = saved;
@@ -324,6 +345,7 @@ __attribute__((constructor)) static void start(int count, char **arguments, char
                    path != NULL ? path : CONFIG_DEFAULT_PATH);
     started_as = geteuid();
     ownfile_as(started_as);
+    turn_policy(secure_getenv("XFERMMAP_WAY"));
     keeper_prepare(count, arguments, environment);
     if (started_by_inetd())
         role = SESSION;

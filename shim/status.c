@@ -60,6 +60,11 @@ void status_directives(const char *path, bool engine)
     status->header.engine = engine;
 }
 
+void status_buffer_is(size_t bytes)
+{
+    status->header.buffer = bytes;
+}
+
 /* @return false: there is something that must stay, errno is EEXIST or EBUSY */
 static bool remove_former(const char *path)
 {
@@ -152,6 +157,11 @@ void status_add(enum status_counter counter, uint64_t amount)
 uint64_t status_get(enum status_counter counter)
 {
     return atomic_load_explicit(&status->counters[counter], memory_order_relaxed);
+}
+
+struct status_costs *status_costs(enum status_turns kind)
+{
+    return &status->costs[kind];
 }
 
 static unsigned first_place(uint64_t device, uint64_t inode)

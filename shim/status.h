@@ -25,7 +25,9 @@
     X(BYTES, "bytes from mapped files")                                                            \
     X(BYTES_KERNEL, "bytes of these files by the kernel")                                          \
     X(FAULTS, "faults survived")                                                                   \
-    X(REFUSED, "mappings refused")
+    X(REFUSED, "mappings refused")                                                                 \
+    X(DEAR, "windows left to the kernel, for mapping costs more on this machine")                  \
+    X(SNDBUF, "transfers whose buffer SocketOptions sndbuf decides")
 
 enum status_counter {
 #define X(name, text) STATUS_##name,
@@ -35,7 +37,7 @@ enum status_counter {
 };
 
 enum {
-    STATUS_VERSION = 3,
+    STATUS_VERSION = 4,
     STATUS_FILES = 32768, /* slots for listed files; what is listed beyond has none */
     STATUS_FILES_AT = 8192,
     STATUS_NO_SLOT = STATUS_FILES
@@ -69,6 +71,7 @@ struct status_header {
     int64_t directives_read;
     uint32_t engine;        /* 0: off everywhere */
     _Atomic uint32_t slots; /* how many have been used, or more */
+    uint64_t buffer;        /* the server's transfer buffer, bytes; 0: it has not asked for one */
     struct status_keeper keeper;
     char directives[PATH_MAX]; /* the directive file */
 };
@@ -90,9 +93,17 @@ struct status_file {
     char path[424]; /* of one that is longer the end, after "..." */
 };
 
+/* What the turns of a kind have cost so far, picoseconds a byte: turn.h. */
+struct status_costs {
+    _Atomic uint64_t turns, mapped, read;
+};
+
+enum status_turns { STATUS_SHORT_TURNS, STATUS_LONG_TURNS, STATUS_TURN_KINDS };
+
 /* The file starts with this. The slots follow, at STATUS_FILES_AT. */
 struct status {
     struct status_header header;
+    struct status_costs costs[STATUS_TURN_KINDS];
     _Atomic uint64_t counters[STATUS_COUNTER_COUNT];
 };
 
@@ -121,11 +132,17 @@ void status_serving(void);
  */
 void status_directives(const char *path, bool engine);
 
+/* The server has chosen its transfer buffer, bytes; 0: none. */
+void status_buffer_is(size_t bytes);
+
 /* ---- counting: async-signal-safe, lock-free, keeps errno ---- */
 
 void status_add(enum status_counter counter, uint64_t amount);
 
 uint64_t status_get(enum status_counter counter);
+
+/* What sessions share of what reading costs. */
+struct status_costs *status_costs(enum status_turns kind);
 
 /*
  * A file was opened: count that if it is listed.

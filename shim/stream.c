@@ -58,7 +58,7 @@ void stream_leave(struct stream *stream)
     } while (!atomic_compare_exchange_weak(&stream->users, &users, left));
     if (left != ENDING)
         return;
-    mapping_unmap(&stream->window);
+    turn_end(&stream->turn, &stream->window);
     status_file_read(stream->device, stream->inode, stream->bytes,
                      atomic_load(&stream->bytes_kernel));
     atomic_store(&stream->users, 0);

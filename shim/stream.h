@@ -12,6 +12,7 @@
 #include "filesystem.h"
 #include "mapping.h"
 #include "readahead.h"
+#include "turn.h"
 
 #include <stdatomic.h>
 #include <stdbool.h>
@@ -38,6 +39,7 @@ struct stream {
     atomic_flag busy;
     enum filesystem filesystem;
     struct mapping window;
+    struct turn turn;
     off64_t size; /* of the file, as last seen, bytes */
     struct readahead reader;
     uint64_t bytes; /* served from the window so far */

@@ -58,9 +58,11 @@ static void print_server(const struct tool_snapshot *snapshot, FILE *out)
     else
         (void)fputs("Server: none that listens yet, ", out);
     (void)fprintf(out, "counting since %s\n", local_time(header->started, since, sizeof since));
-    (void)fprintf(out, "Directives: %s, read %s; TransferMMapEngine %s\n\n", header->directives,
+    (void)fprintf(out, "Directives: %s, read %s; TransferMMapEngine %s\n", header->directives,
                   local_time(header->directives_read, read_at, sizeof read_at),
                   header->engine != 0 ? "on" : "off");
+    (void)fprintf(out, "Transfer buffer: %s\n\n",
+                  header->buffer > 0 ? tool_size(header->buffer).text : "the server's own");
 }
 
 static void print_keeper(const struct tool_snapshot *snapshot, FILE *out)
@@ -161,6 +163,7 @@ static struct json_object *directives_as_json(const struct tool_snapshot *snapsh
                                  json_object_new_int64(header->directives_read));
     (void)json_object_object_add(directives, "engine",
                                  json_object_new_boolean(header->engine != 0));
+    add_number(directives, "buffer", header->buffer);
     return directives;
 }
 
@@ -247,6 +250,10 @@ static const struct metric {
     [STATUS_BYTES_KERNEL] = {"bytes_total", "{source=\"kernel\"}", NULL},
     [STATUS_FAULTS] = {"faults_total", "", "Faults in mapped files survived."},
     [STATUS_REFUSED] = {"refused_total", "", "Mappings that the kernel refused."},
+    [STATUS_DEAR] = {"windows_dear_total", "",
+                     "Windows left to the kernel, as mapping costs more."},
+    [STATUS_SNDBUF] = {"sndbuf_transfers_total", "",
+                       "Transfers whose buffer SocketOptions sndbuf decides."},
 };
 
 static void print_help(FILE *out, const char *name, const char *type, const char *help)
@@ -332,6 +339,8 @@ void tool_print_prometheus(const struct tool_snapshot *snapshot, FILE *out)
     print_gauge(out, "directives_read_time_seconds", "When the directive file was last read.",
                 header->directives_read);
     print_gauge(out, "engine", "Whether TransferMMapEngine is on.", header->engine != 0);
+    print_gauge(out, "transfer_buffer_bytes", "The server's transfer buffer.",
+                (int64_t)header->buffer);
     for (size_t i = 0; i < STATUS_COUNTER_COUNT; i++)
         print_counter(&metrics[i], snapshot->counters[i], out);
     print_keeper_metrics(snapshot, out);

@@ -52,6 +52,22 @@ farthest() {
     done
 }
 
+@test "a file in the page cache is sent by sendfile in as few calls as without the library" {
+    local calls
+    server_create 'UseSendfile on'
+    head -c 64M /dev/urandom >"$server/files/data"
+    directives 'TransferMMapEngine on'
+    server_start plain traced
+    ftp_get data | cmp "$server/files/data" -
+    server_stop
+    calls=$(kernel_calls 'sendfile(64)?' data)
+    server_start preloaded traced
+    ftp_get data | cmp "$server/files/data" -
+    server_stop
+    [[ $(kernel_calls 'sendfile(64)?' data) -le $calls ]]
+    [[ $(kernel_calls fadvise64 data) -eq 0 ]]
+}
+
 @test "on FUSE the kernel leaves reading ahead of sendfile to the library, and only there" {
     local way served
     for way in 'UseSendfile off' 'UseSendfile on'; do

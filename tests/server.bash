@@ -14,6 +14,9 @@ library=$project/build/libxfermmap.so
 proftpd=$project/build/server/usr/sbin/proftpd
 account=visitor
 
+# Reads are from mappings on machines, too, where these cost more. Who asks for something else sets it before.
+export XFERMMAP_WAY=${XFERMMAP_WAY-map}
+
 server_create() {
     umask 022 # the sessions' user reads what we write
     server=$(realpath "$(mktemp -d "${TMPDIR:-/tmp}/xfermmap.XXXXXX")")

@@ -10,7 +10,7 @@ setup() {
     server_create 'UseSendfile off'
     head -c 6000000 /dev/urandom >"$server/files/big"
     directives 'TransferMMapEngine on' "TransferMMapFile $server/files/big"
-    preload=("LD_PRELOAD=$library" "XFERMMAP_CONF=$server/preload.conf")
+    preload=("LD_PRELOAD=$library" "XFERMMAP_CONF=$server/preload.conf" "XFERMMAP_WAY=$XFERMMAP_WAY")
     command=("$proftpd" -c "$server/proftpd.conf")
 }
 

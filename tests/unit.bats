@@ -43,6 +43,10 @@ passes() {
     passes test_readsize
 }
 
+@test "unit: which way a window is read" {
+    passes test_turn
+}
+
 @test "unit: each call to the system in turn refused" {
     passes test_refused
 }

@@ -35,7 +35,7 @@ static void defaults_of_an_empty_file(void **state)
     assert_int_equal(config.max_memory.bytes, 0);
     assert_int_equal(config.max_memory.percent, 50);
     assert_int_equal(config.read_ahead, 8 * MIB);
-    assert_int_equal(config.read_size, 128 * KIB);
+    assert_int_equal(config.read_size, 256 * KIB);
     assert_string_equal(config.log, LOG_TO_SYSLOG);
     assert_string_equal(config.status_path, CONFIG_DEFAULT_STATUS_PATH);
     assert_int_equal(config.notes.count, 0);
@@ -199,14 +199,14 @@ static void read_ahead_and_read_size_can_be_off(void **state)
     assert_valid();
     assert_int_equal(config.read_ahead, 0);
     assert_int_equal(config.read_size, 0);
-    read_text("TransferMMapReadAhead 64 KB\nTransferMMapReadSize 4096\n");
+    read_text("TransferMMapReadAhead 64 KB\nTransferMMapReadSize 32768\n");
     assert_valid();
     assert_int_equal(config.read_ahead, 64 * KIB);
-    assert_int_equal(config.read_size, 4096);
-    read_text("TransferMMapReadAhead 1 GB\nTransferMMapReadSize 16 MB\n");
+    assert_int_equal(config.read_size, 32768);
+    read_text("TransferMMapReadAhead 1 GB\nTransferMMapReadSize 1 MB\n");
     assert_valid();
     assert_int_equal(config.read_ahead, (off64_t)1 << 30);
-    assert_int_equal(config.read_size, 16 * MIB);
+    assert_int_equal(config.read_size, MIB);
 }
 
 static void wrong_directives(void **state)
@@ -235,9 +235,9 @@ static void wrong_directives(void **state)
         {"TransferMMapReadAhead on\n", 1, "from 64 KB to 1 GB, or off"},
         {"TransferMMapReadAhead 65535\n", 1, "from 64 KB to 1 GB, or off"},
         {"TransferMMapReadAhead 1073741825\n", 1, "from 64 KB to 1 GB, or off"},
-        {"TransferMMapReadSize 16\n", 1, "from 4 KB to 16 MB, or off"},
-        {"TransferMMapReadSize 17 MB\n", 1, "from 4 KB to 16 MB, or off"},
-        {"TransferMMapReadSize off off\n", 1, "from 4 KB to 16 MB, or off"},
+        {"TransferMMapReadSize 32767\n", 1, "from 32 KB to 1 MB, or off"},
+        {"TransferMMapReadSize 1048577\n", 1, "from 32 KB to 1 MB, or off"},
+        {"TransferMMapReadSize off off\n", 1, "from 32 KB to 1 MB, or off"},
         {"TransferMMapLog\n", 1, "absolute path, syslog or none"},
         {"TransferMMapLog log\n", 1, "absolute path, syslog or none"},
         {"TransferMMapLog /a /b\n", 1, "absolute path, syslog or none"},

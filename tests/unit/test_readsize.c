@@ -2,12 +2,19 @@
 
 #include "unit.h"
 
+#include "status.h"
+
 #include <errno.h>
+#include <fcntl.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { SIZE = 12345678, UNTOUCHED = 1234 /* an errno that no call sets */ };
+enum {
+    OWN = 16384 /* what the server would choose, bytes */,
+    SIZE = 20 * OWN,
+    UNTOUCHED = 1234 /* an errno that no call sets */
+};
 
 static int finish(void **state)
 {
@@ -117,6 +124,121 @@ static void a_smaller_size_is_no_reason(void **state)
     assert_int_equal(close(fd), 0);
 }
 
+/* ---- reads of a download ---- */
+
+/* A download of a session whose server was told SIZE. @return descriptor of a file */
+static int begin_download(void)
+{
+    int scratch = new_socket(AF_INET, SOCK_STREAM), value = OWN;
+    const socklen_t length = sizeof value;
+
+    readsize_policy(SIZE);
+    readsize_told(scratch, SOL_SOCKET, SO_SNDBUF, &value, &length);
+    assert_int_equal(value, SIZE);
+    assert_int_equal(readsize_chosen(), SIZE);
+    assert_int_equal(close(scratch), 0);
+    return open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+}
+
+static void end_download(int fd)
+{
+    readsize_closing(fd);
+    assert_int_equal(close(fd), 0);
+}
+
+static void a_download_begins_with_the_servers_own_size(void **state)
+{
+    int fd = begin_download();
+
+    (void)state;
+    for (int round = 0; round < 2; round++) {
+        for (int i = 0; i < 8; i++) /* a quarter of what was sent is no more yet */
+            assert_int_equal(readsize_limit(fd, SIZE), OWN);
+        readsize_closing(fd);
+    }
+    assert_int_equal(readsize_limit(fd, SIZE - 1), SIZE - 1); /* not the server's */
+    assert_int_equal(readsize_limit(fd, SIZE + 2), SIZE + 2);
+    assert_int_equal(readsize_limit(fd, SIZE + 1), OWN); /* SCP's */
+    end_download(fd);
+}
+
+/* Reads follow each other at once: the client takes all. */
+static void it_grows_to_the_whole_buffer_and_meets_all_its_multiples(void **state)
+{
+    uint64_t sent = 0;
+    size_t read = 0;
+    int fd = begin_download();
+
+    (void)state;
+    while (read < SIZE) {
+        read = readsize_limit(fd, SIZE);
+        assert_int_equal(read % OWN, 0);
+        assert_true(read == OWN || read <= sent / 4);
+        assert_true(sent / SIZE == (sent + read - 1) / SIZE);
+        sent += read;
+    }
+    end_download(fd);
+}
+
+static void download_so_much(int fd, uint64_t bytes)
+{
+    for (uint64_t sent = 0; sent < bytes;)
+        sent += readsize_limit(fd, SIZE);
+}
+
+static void after_a_pause_of_the_servers_it_is_its_own_size_to_the_end(void **state)
+{
+    int fd = begin_download();
+
+    (void)state;
+    download_so_much(fd, 8 * SIZE);
+    readsize_pausing(1); /* select() for a descriptor is none */
+    download_so_much(fd, 8 * SIZE);
+    readsize_pausing(0);
+    for (int i = 0; i < 100; i++)
+        assert_int_equal(readsize_limit(fd, SIZE), OWN);
+    end_download(fd);
+}
+
+static void a_slow_client_is_sent_the_servers_own_size(void **state)
+{
+    int fd = begin_download();
+
+    (void)state;
+    download_so_much(fd, 8 * SIZE);
+    (void)usleep(1500000); /* for SIZE at most: in 50 ms it takes less than OWN */
+    assert_int_equal(readsize_limit(fd, SIZE), OWN);
+    end_download(fd);
+}
+
+static void uploads_are_read_whole(void **state)
+{
+    int fd = begin_download(), upload = new_socket(AF_INET, SOCK_STREAM);
+
+    (void)state;
+    assert_int_equal(readsize_limit(upload, SIZE), SIZE);
+    readsize_closing(upload);
+    assert_int_equal(dup2(fd, upload), upload); /* the number comes back as a file's */
+    assert_int_equal(readsize_limit(upload, SIZE), OWN);
+    end_download(upload);
+    assert_int_equal(close(fd), 0);
+}
+
+/* Last: from here on this is a session. */
+static void in_a_session_a_question_is_the_kernels_and_counted(void **state)
+{
+    uint64_t before = status_get(STATUS_SNDBUF);
+    int fd = begin_download(), scratch = new_socket(AF_INET, SOCK_STREAM);
+
+    (void)state;
+    readsize_settle();
+    assert_told_the_truth(scratch, SOL_SOCKET, SO_SNDBUF);
+    assert_int_equal(status_get(STATUS_SNDBUF), before + 1);
+    assert_int_equal(readsize_limit(fd, SIZE), OWN);
+    assert_int_equal(close(scratch), 0);
+    end_download(fd);
+}
+
 int main(void)
 {
 #define TEST(name) cmocka_unit_test_teardown(name, finish)
@@ -125,6 +247,12 @@ int main(void)
         TEST(other_questions_are_not_answered),
         TEST(other_sockets_are_told_the_truth),
         TEST(a_smaller_size_is_no_reason),
+        TEST(a_download_begins_with_the_servers_own_size),
+        TEST(it_grows_to_the_whole_buffer_and_meets_all_its_multiples),
+        TEST(after_a_pause_of_the_servers_it_is_its_own_size_to_the_end),
+        TEST(a_slow_client_is_sent_the_servers_own_size),
+        TEST(uploads_are_read_whole),
+        TEST(in_a_session_a_question_is_the_kernels_and_counted),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -124,6 +124,7 @@ static void serve(void)
         ownfile_as(geteuid());
         log_to("log");
         (void)status_share("status");
+        turn_policy("map");
         stream_policy(true, config.min_size);
         if (lookout_begin() == LOOKOUT_CHILD) {
             keep(&config);

@@ -52,6 +52,7 @@ static void start(void)
 {
     install_guard();
     guard_mask_changed();
+    turn_policy("map");
     stream_policy(true, 0);
 }
 

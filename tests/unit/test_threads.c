@@ -68,6 +68,7 @@ static void run(void *(*work)(void *), unsigned count)
 
     assert_true(count <= THREADS);
     install_guard();
+    turn_policy("map");
     stream_policy(true, 0);
     atomic_store(&wrong, false);
     for (uintptr_t i = 0; i < count; i++)
@@ -169,6 +170,7 @@ static void *read_shared(void *unused)
 static void one_offset_for_all(void **state)
 {
     (void)state;
+    turn_policy("map");
     stream_policy(true, 0);
     shared = open_served(0);
     assert_true(stream_is_served(shared));
@@ -202,6 +204,7 @@ static void a_reader_is_cancelled(void **state)
     void *result = NULL;
 
     (void)state;
+    turn_policy("map");
     stream_policy(true, 0);
     install_guard();
     shared = open_served(0);

@@ -1,0 +1,106 @@
+#include "turn.h"
+
+#include "status.h"
+
+#include <stdatomic.h>
+#include <string.h>
+#include <time.h>
+
+/* The first turns of either way are measured, and two in so many afterwards. */
+enum { FIRST = 16, RECHECK = 512, STEADY_WEIGHT = 8 };
+
+/* To map and unmap costs as much for a short turn as for a long one: they are measured apart. */
+#define SHORT ((off64_t)1 << 20)
+
+/* What is measured less than this is too little to tell, bytes. */
+#define LEAST ((uint64_t)64 << 10)
+
+static enum { CHEAPER, MAP, READ } policy;
+
+void turn_policy(const char *way)
+{
+    policy = way == NULL                ? CHEAPER
+             : strcmp(way, "map") == 0  ? MAP
+             : strcmp(way, "read") == 0 ? READ
+                                        : CHEAPER;
+}
+
+static struct status_costs *costs_of(const struct turn *turn)
+{
+    return status_costs(turn->end - turn->start < SHORT ? STATUS_SHORT_TURNS : STATUS_LONG_TURNS);
+}
+
+/* Mapped, unless that costs 1 in 20 more. */
+static bool mapping_is_cheaper(const struct status_costs *costs)
+{
+    uint64_t mapped = atomic_load_explicit(&costs->mapped, memory_order_relaxed);
+    uint64_t read = atomic_load_explicit(&costs->read, memory_order_relaxed);
+
+    return mapped <= read + read / 20;
+}
+
+static void choose(struct turn *turn)
+{
+    struct status_costs *costs = costs_of(turn);
+    uint64_t number = atomic_fetch_add_explicit(&costs->turns, 1, memory_order_relaxed);
+
+    if (number < FIRST)
+        turn->weight = (unsigned)number / 2 + 1;
+    else if (number % RECHECK < 2)
+        turn->weight = STEADY_WEIGHT;
+    turn->maps = turn->weight > 0 ? number % 2 == 0 : mapping_is_cheaper(costs);
+    status_add(STATUS_DEAR, turn->weight == 0 && !turn->maps);
+}
+
+void turn_begin(struct turn *turn, off64_t start, size_t length)
+{
+    *turn = (struct turn){.start = start, .end = start + (off64_t)length, .maps = policy == MAP};
+    if (policy == CHEAPER)
+        choose(turn);
+}
+
+bool turn_covers(const struct turn *turn, off64_t offset, size_t length)
+{
+    return offset >= turn->start && offset + (off64_t)length <= turn->end;
+}
+
+uint64_t turn_clock(const struct turn *turn)
+{
+    struct timespec time;
+
+    if (turn->weight == 0)
+        return 0;
+    (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+    return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
+}
+
+void turn_add(struct turn *turn, uint64_t since, size_t bytes)
+{
+    if (turn->weight == 0)
+        return;
+    turn->ns += turn_clock(turn) - since;
+    turn->bytes += bytes;
+}
+
+/* A moving average, in picoseconds a byte. Sessions may lose each other's, which does no harm. */
+static void learn(const struct turn *turn)
+{
+    struct status_costs *costs = costs_of(turn);
+    _Atomic uint64_t *cost = turn->maps ? &costs->mapped : &costs->read;
+    uint64_t former = atomic_load_explicit(cost, memory_order_relaxed);
+    uint64_t latest = turn->ns * 1000 / turn->bytes;
+
+    atomic_store_explicit(cost, (former * (turn->weight - 1) + latest) / turn->weight,
+                          memory_order_relaxed);
+}
+
+void turn_end(struct turn *turn, struct mapping *window)
+{
+    uint64_t since = turn_clock(turn);
+
+    mapping_unmap(window);
+    turn_add(turn, since, 0);
+    if (turn->weight > 0 && turn->bytes >= LEAST)
+        learn(turn);
+    *turn = (struct turn){.start = 0};
+}
