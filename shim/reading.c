@@ -12,6 +12,10 @@
 /* How much of a file a session has mapped at a time, bytes. */
 #define WINDOW ((size_t)4 << 20)
 
+/* How much is copied after one look at its end, bytes. On FUSE, which reads so much at once, to
+ * touch a page farther ahead has the kernel read around that, and takes three times as long. */
+#define PIECE ((size_t)128 << 10)
+
 /* What one call reads at most, bytes: read(2). */
 #define MOST_BYTES ((size_t)0x7ffff000)
 
@@ -68,12 +72,14 @@ static ssize_t readable(struct stream *stream, const struct request *request, of
     return (ssize_t)(wanted < stream->size - offset ? wanted : stream->size - offset);
 }
 
-/* The window that begins with the page of `offset`. @return its length, bytes */
+/* Where a window that is to have `offset` begins, with a page. @return its length, bytes */
 static size_t window_at(const struct stream *stream, off64_t offset, off64_t *start)
 {
     *start = offset - offset % sysconf(_SC_PAGESIZE);
-    off64_t rest = stream->size - *start;
-    return rest < (off64_t)WINDOW ? (size_t)rest : WINDOW;
+    off64_t end = *start + (off64_t)WINDOW < stream->size ? *start + (off64_t)WINDOW : stream->size;
+    if (turn_covers(&stream->turn, offset, 1))
+        end = stream->turn.end;
+    return (size_t)(end - *start);
 }
 
 /* Map for sequential readers only, and where that costs less; random reads go to the kernel. */
@@ -84,14 +90,12 @@ static bool worth_mapping(struct stream *stream, off64_t offset, size_t length)
     bool reads_on =
         readahead_follow(&stream->reader, stream_fd(stream), offset, length, stream->size);
 
-    if (length == 0)
-        return reads_on;
-    if (reads_on && !turn_covers(&stream->turn, offset, length)) {
+    if (reads_on && length > 0 && !turn_covers(&stream->turn, offset, length)) {
         turn_end(&stream->turn, &stream->window);
         size_t window = window_at(stream, offset, &start);
-        turn_begin(&stream->turn, start, window);
+        turn_begin(&stream->turn, start, window, stream->filesystem);
     }
-    return (reads_on && stream->turn.maps) ||
+    return (reads_on && (stream->turn.maps || length == 0)) ||
            mapping_at(&stream->window, offset, &available) != NULL;
 }
 
@@ -166,6 +170,7 @@ static bool copy_part(struct stream *stream, off64_t offset, char *to, size_t le
             continue;
         }
         size_t step = length < available ? length : available;
+        step = step < PIECE ? step : PIECE;
         offset += (off64_t)step;
         if (!copy_mapped(stream, offset, to, memory, step))
             return false;

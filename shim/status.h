@@ -93,17 +93,15 @@ struct status_file {
     char path[424]; /* of one that is longer the end, after "..." */
 };
 
-/* What the turns of a kind have cost so far, picoseconds a byte: turn.h. */
+/* What turns have cost so far, picoseconds a byte: turn.h. */
 struct status_costs {
     _Atomic uint64_t turns, mapped, read;
 };
 
-enum status_turns { STATUS_SHORT_TURNS, STATUS_LONG_TURNS, STATUS_TURN_KINDS };
-
 /* The file starts with this. The slots follow, at STATUS_FILES_AT. */
 struct status {
     struct status_header header;
-    struct status_costs costs[STATUS_TURN_KINDS];
+    struct status_costs costs;
     _Atomic uint64_t counters[STATUS_COUNTER_COUNT];
 };
 
@@ -142,7 +140,7 @@ void status_add(enum status_counter counter, uint64_t amount);
 uint64_t status_get(enum status_counter counter);
 
 /* What sessions share of what reading costs. */
-struct status_costs *status_costs(enum status_turns kind);
+struct status_costs *status_costs(void);
 
 /*
  * A file was opened: count that if it is listed.
