@@ -64,7 +64,7 @@ class Server:
             self.call("eval", 'ssh-keygen -e -f "$server/key.pem" >"$server/authorized_keys"')
         port = (self.directory / f"{'s' * (protocol == 'sftp')}ftp_port").read_text().strip()
         return subprocess.Popen(
-            [*self.place.client, sys.executable, "-B", PROJECT / "bench/client.py", protocol,
+            [*self.place.client, sys.executable, PROJECT / "bench/client.py", protocol,
              (self.directory / "address").read_text().strip(), port, ACCOUNT, self.directory / "key.pem", *names],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
