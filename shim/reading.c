@@ -90,7 +90,7 @@ static bool move_window(struct stream *stream, off64_t offset)
     if (offset >= stream->size)
         return false; /* it shrank since the read began */
     if (!mapping_map(&stream->window, stream_fd(stream), stream->filesystem, start, length)) {
-        status_add(STATUS_REFUSED, 1);
+        status_note(STATUS_REFUSED, (uint64_t)errno);
         return false;
     }
     if (!atomic_load(&stream->served)) { /* closed by another thread: this may be another file's */

@@ -35,7 +35,7 @@ enum status_counter {
 };
 
 enum {
-    STATUS_VERSION = 3,
+    STATUS_VERSION = 4,
     STATUS_FILES = 32768, /* slots for listed files; what is listed beyond has none */
     STATUS_FILES_AT = 8192,
     STATUS_NO_SLOT = STATUS_FILES
@@ -94,6 +94,7 @@ struct status_file {
 struct status {
     struct status_header header;
     _Atomic uint64_t counters[STATUS_COUNTER_COUNT];
+    _Atomic uint64_t last[STATUS_COUNTER_COUNT]; /* what status_note() was told, 0: nothing */
 };
 
 /* ---- the master: main flow ---- */
@@ -126,6 +127,15 @@ void status_directives(const char *path, bool engine);
 void status_add(enum status_counter counter, uint64_t amount);
 
 uint64_t status_get(enum status_counter counter);
+
+/*
+ * Add 1, and keep what it was about.
+ * @param detail  STATUS_REFUSED: errno of mmap(2)
+ */
+void status_note(enum status_counter counter, uint64_t detail);
+
+/* @return the last detail, 0: there was none */
+uint64_t status_last(enum status_counter counter);
 
 /*
  * A file was opened: count that if it is listed.

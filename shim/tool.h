@@ -34,7 +34,7 @@ struct tool_snapshot {
     struct status_header header;
     bool alive;        /* the server that the file is of */
     bool keeper_alive; /* and its keeper; without it nothing is locked, nor known to be resident */
-    uint64_t counters[STATUS_COUNTER_COUNT];
+    uint64_t counters[STATUS_COUNTER_COUNT], last[STATUS_COUNTER_COUNT];
     struct status_file *files; /* allocated; those in use only, in the order of the list */
     size_t count;
 };

@@ -1,3 +1,4 @@
+#include "mapping.h"
 #include "tool.h"
 
 #include <ctype.h>
@@ -117,6 +118,9 @@ static void print_counters(const struct tool_snapshot *snapshot, FILE *out)
         (void)fprintf(out, "%16" PRIu64 "  %s", snapshot->counters[i], texts[i]);
         if (bytes && snapshot->counters[i] >= 1024)
             (void)fprintf(out, " (%s)", tool_size(snapshot->counters[i]).text);
+        if (i == STATUS_REFUSED && snapshot->last[i] != 0)
+            (void)fprintf(out, " (the last: %s; %s)", strerror((int)snapshot->last[i]),
+                          mapping_remedy((int)snapshot->last[i]));
         (void)fputc('\n', out);
     }
 }
@@ -215,6 +219,16 @@ static struct json_object *totals_as_json(const struct tool_snapshot *snapshot)
     return totals;
 }
 
+static struct json_object *last_as_json(const struct tool_snapshot *snapshot)
+{
+    struct json_object *last = json_object_new_object();
+    int failure = (int)snapshot->last[STATUS_REFUSED];
+
+    (void)json_object_object_add(last, "refused",
+                                 failure != 0 ? json_object_new_string(strerror(failure)) : NULL);
+    return last;
+}
+
 void tool_print_json(const struct tool_snapshot *snapshot, FILE *out)
 {
     const int flags = JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE;
@@ -227,6 +241,7 @@ void tool_print_json(const struct tool_snapshot *snapshot, FILE *out)
     (void)json_object_object_add(all, "keeper", keeper_as_json(snapshot));
     (void)json_object_object_add(all, "files", files);
     (void)json_object_object_add(all, "totals", totals_as_json(snapshot));
+    (void)json_object_object_add(all, "last", last_as_json(snapshot));
     (void)fprintf(out, "%s\n", json_object_to_json_string_ext(all, flags));
     (void)json_object_put(all);
 }
@@ -334,6 +349,8 @@ void tool_print_prometheus(const struct tool_snapshot *snapshot, FILE *out)
     print_gauge(out, "engine", "Whether TransferMMapEngine is on.", header->engine != 0);
     for (size_t i = 0; i < STATUS_COUNTER_COUNT; i++)
         print_counter(&metrics[i], snapshot->counters[i], out);
+    print_gauge(out, "last_refused_errno", "Why the last mapping was refused, 0: none was.",
+                (int)snapshot->last[STATUS_REFUSED]);
     print_keeper_metrics(snapshot, out);
     print_file_metrics(snapshot, out);
 }
