@@ -6,6 +6,7 @@
 #include "keeper.h"
 #include "libc.h"
 #include "log.h"
+#include "mapping.h"
 #include "ownfile.h"
 #include "readahead.h"
 #include "readsize.h"
@@ -195,6 +196,19 @@ static void keep_listed_files(void)
                  strerror(errno));
 }
 
+/* Each reason once. A session may have written any number there. */
+static void log_refusal(void)
+{
+    static bool logged[EHWPOISON + 1];
+    uint64_t failure = status_last(STATUS_REFUSED);
+
+    if (failure == 0 || failure > EHWPOISON || logged[failure])
+        return;
+    logged[failure] = true;
+    log_line("the kernel refused to map a file (%s), which is served by read() instead; %s",
+             strerror((int)failure), mapping_remedy((int)failure));
+}
+
 /* Sessions count what they meet, and do not log. The first of a kind is worth a line. */
 static void log_trouble(void)
 {
@@ -204,8 +218,6 @@ static void log_trouble(void)
     } troubles[] = {
         {STATUS_FAULTS, "a file shrank, or its disk failed, while it was sent: the kernel answered "
                         "instead; replace files by rename(2) rather than in place"},
-        {STATUS_REFUSED, "the kernel refused to map a file, which is served by read() instead; see "
-                         "ulimit -v and vm.max_map_count"},
         {STATUS_SNDBUF, "TransferMMapReadSize has no effect: SocketOptions sndbuf in the server's "
                         "configuration decides the transfer buffer; remove one of them"},
         {STATUS_FULL, "a descriptor's number is too high to be followed: its file is served by "
@@ -220,6 +232,7 @@ static void log_trouble(void)
         logged[counter] = true;
         log_line("%s", troubles[i].advice);
     }
+    log_refusal();
     if (keeper_is_missing())
         log_line("the keeper has ended, was killed for want of memory perhaps: listed files are "
                  "served, but no longer kept in memory; reload the server to have it again, with "

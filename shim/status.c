@@ -48,7 +48,7 @@ void status_serving(void)
 {
     /* what the server has opened while it started are no downloads */
     for (size_t i = 0; status->header.master == 0 && i < STATUS_COUNTER_COUNT; i++)
-        atomic_store(&status->counters[i], 0);
+        status->counters[i] = status->last[i] = 0;
     status->header.master_since = process_start(getpid());
     status->header.master = getpid();
 }
@@ -162,6 +162,17 @@ uint64_t status_get(enum status_counter counter)
 struct status_costs *status_costs(void)
 {
     return &status->costs;
+}
+
+void status_note(enum status_counter counter, uint64_t detail)
+{
+    atomic_store_explicit(&status->last[counter], detail, memory_order_relaxed);
+    status_add(counter, 1);
+}
+
+uint64_t status_last(enum status_counter counter)
+{
+    return atomic_load_explicit(&status->last[counter], memory_order_relaxed);
 }
 
 static unsigned first_place(uint64_t device, uint64_t inode)

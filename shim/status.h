@@ -103,6 +103,7 @@ struct status {
     struct status_header header;
     struct status_costs costs;
     _Atomic uint64_t counters[STATUS_COUNTER_COUNT];
+    _Atomic uint64_t last[STATUS_COUNTER_COUNT]; /* what status_note() was told, 0: nothing */
 };
 
 /* ---- the master: main flow ---- */
@@ -141,6 +142,15 @@ uint64_t status_get(enum status_counter counter);
 
 /* What sessions share of what reading costs. */
 struct status_costs *status_costs(void);
+
+/*
+ * Add 1, and keep what it was about.
+ * @param detail  STATUS_REFUSED: errno of mmap(2); STATUS_ODD: as of filesystem_mount()
+ */
+void status_note(enum status_counter counter, uint64_t detail);
+
+/* @return the last detail, 0: there was none */
+uint64_t status_last(enum status_counter counter);
 
 /*
  * A file was opened: count that if it is listed.

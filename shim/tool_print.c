@@ -1,3 +1,4 @@
+#include "mapping.h"
 #include "tool.h"
 
 #include <ctype.h>
@@ -119,6 +120,11 @@ static void print_counters(const struct tool_snapshot *snapshot, FILE *out)
         (void)fprintf(out, "%16" PRIu64 "  %s", snapshot->counters[i], texts[i]);
         if (bytes && snapshot->counters[i] >= 1024)
             (void)fprintf(out, " (%s)", tool_size(snapshot->counters[i]).text);
+        if (i == STATUS_ODD && snapshot->odd.text[0] != '\0')
+            (void)fprintf(out, " (the last: %s)", snapshot->odd.text);
+        if (i == STATUS_REFUSED && snapshot->last[i] != 0)
+            (void)fprintf(out, " (the last: %s; %s)", strerror((int)snapshot->last[i]),
+                          mapping_remedy((int)snapshot->last[i]));
         (void)fputc('\n', out);
     }
 }
@@ -218,6 +224,22 @@ static struct json_object *totals_as_json(const struct tool_snapshot *snapshot)
     return totals;
 }
 
+/* @param text  "": there was none */
+static void add_last(struct json_object *object, const char *key, const char *text)
+{
+    (void)json_object_object_add(object, key, *text != '\0' ? json_object_new_string(text) : NULL);
+}
+
+static struct json_object *last_as_json(const struct tool_snapshot *snapshot)
+{
+    struct json_object *last = json_object_new_object();
+    int failure = (int)snapshot->last[STATUS_REFUSED];
+
+    add_last(last, "odd", snapshot->odd.text);
+    add_last(last, "refused", failure != 0 ? strerror(failure) : "");
+    return last;
+}
+
 void tool_print_json(const struct tool_snapshot *snapshot, FILE *out)
 {
     const int flags = JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE;
@@ -230,6 +252,7 @@ void tool_print_json(const struct tool_snapshot *snapshot, FILE *out)
     (void)json_object_object_add(all, "keeper", keeper_as_json(snapshot));
     (void)json_object_object_add(all, "files", files);
     (void)json_object_object_add(all, "totals", totals_as_json(snapshot));
+    (void)json_object_object_add(all, "last", last_as_json(snapshot));
     (void)fprintf(out, "%s\n", json_object_to_json_string_ext(all, flags));
     (void)json_object_put(all);
 }
@@ -343,6 +366,8 @@ void tool_print_prometheus(const struct tool_snapshot *snapshot, FILE *out)
                 (int64_t)header->buffer);
     for (size_t i = 0; i < STATUS_COUNTER_COUNT; i++)
         print_counter(&metrics[i], snapshot->counters[i], out);
+    print_gauge(out, "last_refused_errno", "Why the last mapping was refused, 0: none was.",
+                (int)snapshot->last[STATUS_REFUSED]);
     print_keeper_metrics(snapshot, out);
     print_file_metrics(snapshot, out);
 }

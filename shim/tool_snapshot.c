@@ -97,8 +97,13 @@ static const char *read_snapshot(int fd, struct tool_snapshot *snapshot)
     snapshot->keeper_alive =
         process_is_alive(status.header.keeper.process, status.header.keeper.start);
     tool_make_printable(snapshot->header.directives, sizeof snapshot->header.directives);
-    for (size_t i = 0; i < STATUS_COUNTER_COUNT; i++)
+    for (size_t i = 0; i < STATUS_COUNTER_COUNT; i++) {
         snapshot->counters[i] = status.counters[i];
+        snapshot->last[i] = status.last[i];
+    }
+    if (snapshot->alive && snapshot->last[STATUS_ODD] != 0)
+        snapshot->odd = filesystem_name(status.header.master, snapshot->last[STATUS_ODD]);
+    tool_make_printable(snapshot->odd.text, sizeof snapshot->odd.text);
     read_files(fd, snapshot);
     return NULL;
 }
