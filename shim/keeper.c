@@ -350,11 +350,15 @@ static void reset_signals(void)
     (void)libc_next(pthread_sigmask)(SIG_SETMASK, &none, NULL);
 }
 
-/* Descriptors 0 to 2 lead nowhere: no library may write to what takes their numbers. */
+/* Descriptors 0 to 2 lead nowhere, but for one that the log uses: no library may write to what
+ * takes their numbers. */
 static void open_standard_descriptors(void)
 {
-    for (int fd = 0; fd <= STDERR_FILENO; fd++)
-        (void)libc_next(open)("/dev/null", O_RDWR);
+    int fd;
+
+    while ((fd = libc_next(open)("/dev/null", O_RDWR)) != -1 && fd <= STDERR_FILENO) {
+    }
+    (void)libc_next(close)(fd);
 }
 
 static void take_rights(void)
@@ -450,7 +454,7 @@ bool keeper_start(const struct config *directives)
     wanted = true;
     number = atomic_load(&shared->newest) + 1;
     (void)madvise(shared, sizeof *shared, MADV_DOFORK);
-    bool forked = process_fork_orphan(run, (void *)(uintptr_t)directives);
+    bool forked = process_fork_orphan(run, (void *)(uintptr_t)directives, log_descriptor());
     int failure = errno;
     (void)madvise(shared, sizeof *shared, MADV_DONTFORK);
     if (forked)

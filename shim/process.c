@@ -69,7 +69,7 @@ static void discard_child_signal(const sigset_t *child_signal)
 }
 
 /* The process between: its exit status carries the errno. */
-static int fork_twice(void (*body)(void *argument), void *argument)
+static int fork_twice(void (*body)(void *argument), void *argument, int kept)
 {
     int status = 0;
     pid_t between = fork();
@@ -77,7 +77,12 @@ static int fork_twice(void (*body)(void *argument), void *argument)
     if (between == -1)
         return errno;
     if (between == 0) {
-        process_close_from(0); /* before the server goes on: it may bind its ports again */
+        /* before the server goes on: it may bind its ports again */
+        for (int fd = 0; fd <= STDERR_FILENO; fd++) {
+            if (fd != kept)
+                (void)libc_next(close)(fd);
+        }
+        process_close_from(STDERR_FILENO + 1);
         pid_t orphan = fork();
         if (orphan == 0)
             body(argument);
@@ -89,7 +94,7 @@ static int fork_twice(void (*body)(void *argument), void *argument)
     return WIFEXITED(status) ? WEXITSTATUS(status) : ECHILD;
 }
 
-bool process_fork_orphan(void (*body)(void *argument), void *argument)
+bool process_fork_orphan(void (*body)(void *argument), void *argument, int kept)
 {
     sigset_t child_signal, former, pending;
 
@@ -97,7 +102,7 @@ bool process_fork_orphan(void (*body)(void *argument), void *argument)
     sigaddset(&child_signal, SIGCHLD);
     (void)libc_next(pthread_sigmask)(SIG_BLOCK, &child_signal, &former);
     (void)sigpending(&pending);
-    int failure = fork_twice(body, argument);
+    int failure = fork_twice(body, argument, kept);
     if (sigismember(&pending, SIGCHLD) == 0)
         discard_child_signal(&child_signal);
     (void)libc_next(pthread_sigmask)(SIG_SETMASK, &former, NULL);

@@ -29,10 +29,11 @@ int process_open(pid_t process);
  * Fork a process that is nobody's child to wait for: forked twice, it is reparented to init, or to
  * a subreaper (PR_SET_CHILD_SUBREAPER). The caller's SIGCHLD handler does not run for it. Runs the
  * handlers of pthread_atfork(3), so that the libraries of the process stay usable in the child.
- * @param body  what the orphan does, without any descriptor; must not return
+ * @param body  what the orphan does, without any descriptor but `kept`; must not return
+ * @param kept  0 to 2; -1: none
  * @return false: errno of fork(2)
  */
-bool process_fork_orphan(void (*body)(void *argument), void *argument);
+bool process_fork_orphan(void (*body)(void *argument), void *argument, int kept);
 
 /* Close all descriptors from `first` on: close_range(2), or each of /proc/self/fd, or each up to
  * RLIMIT_NOFILE. For a process of the library's own. */

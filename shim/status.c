@@ -83,7 +83,7 @@ static bool remove_former(const char *path)
 /* @return descriptor, -1: errno */
 static int create_file(const char *path)
 {
-    if (!ownfile_directory_safe(path) || !remove_former(path))
+    if ((!ownfile_try(path) && errno == EPERM) || !remove_former(path))
         return -1;
     int fd = ownfile_open(path, O_RDWR | O_CREAT | O_EXCL, 0644);
     if (fd == -1)

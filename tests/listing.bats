@@ -407,7 +407,7 @@ has_looks() {
     local mistake
     for mistake in "${told[@]}"; do
         logged "$server/preload.conf$mistake"
-        grep -qE "^proftpd: libxfermmap: $server/preload.conf$mistake" "$server/log" # standard error
+        grep -qE " libxfermmap: $server/preload.conf$mistake" "$server/log" # standard error
     done
     is_downloaded big
     server_stop
@@ -432,7 +432,7 @@ has_looks() {
 # What an untrusted file says of the log is not believed either.
 is_refused() {
     server_start preloaded
-    grep -qE "^proftpd: libxfermmap: $server/preload.conf:1: (the file )?$1" "$server/log"
+    grep -qE " libxfermmap: $server/preload.conf:1: (the file )?$1" "$server/log"
     is_downloaded big
     [[ ! -e $server/status && ! -e $server/preload.log ]]
 }

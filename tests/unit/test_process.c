@@ -99,7 +99,7 @@ static void start_orphan(void)
 
     for (int i = 0; i < 3; i++)
         atomic_store(&shared[i], 0);
-    in_story(process_fork_orphan(say_who, &argument));
+    in_story(process_fork_orphan(say_who, &argument, -1));
     for (int i = 0; i < 5000 && atomic_load(&shared[1]) == 0; i++)
         (void)usleep(1000);
     in_story(atomic_load(&shared[0]) == 42 && atomic_load(&shared[1]) > 0);
@@ -167,7 +167,7 @@ STORY(another_child_s_signal_comes_meanwhile)
         }
         int argument = 42;
         atomic_store(&shared[2], 1);
-        in_story(process_fork_orphan(say_who, &argument));
+        in_story(process_fork_orphan(say_who, &argument, -1));
         siginfo_t info = {.si_pid = 0};
         in_story(waitid(P_PID, (id_t)child, &info, WEXITED | WNOWAIT | WNOHANG) == 0);
         ended += info.si_pid == child;
@@ -199,7 +199,7 @@ STORY(without_a_process_there_is_no_orphan)
     in_story(setrlimit(RLIMIT_NPROC, &none) == 0);
     if (geteuid() == 0)
         become_somebody();
-    in_story(!process_fork_orphan(say_who, &argument) && errno == EAGAIN);
+    in_story(!process_fork_orphan(say_who, &argument, -1) && errno == EAGAIN);
 }
 
 /* The one between may be forked, the orphan not. */
@@ -210,7 +210,7 @@ static void be_allowed_one_process(void)
 
     in_story(setrlimit(RLIMIT_NPROC, &two) == 0);
     become_somebody();
-    in_story(!process_fork_orphan(say_who, &argument) && errno == EAGAIN);
+    in_story(!process_fork_orphan(say_who, &argument, -1) && errno == EAGAIN);
     in_story(waitpid(-1, NULL, __WALL) == -1 && errno == ECHILD);
 }
 
