@@ -78,7 +78,7 @@ static bool is_to_go_on(void)
 static bool is_replaced(void)
 {
     return atomic_load(&shared->newest) > number &&
-           process_is_alive(atomic_load(&shared->process), atomic_load(&shared->start));
+           process_look(atomic_load(&shared->process), atomic_load(&shared->start)) != PROCESS_GONE;
 }
 
 /* ---- what it says ---- */
@@ -490,7 +490,8 @@ bool keeper_is_missing(void)
         return false;
     looked = time.tv_sec;
     pid_t process = atomic_load(&shared->process);
-    if (process == 0 || process == missed || process_is_alive(process, atomic_load(&shared->start)))
+    if (process == 0 || process == missed ||
+        process_look(process, atomic_load(&shared->start)) != PROCESS_GONE)
         return false;
     missed = process;
     return true;

@@ -20,7 +20,7 @@ teardown() {
     server_remove
 }
 
-# Leaves $inside, which runs a command in a mount namespace whose /dev has no log.
+# Leaves $inside, which runs a command in a mount namespace whose /dev has no log, with $hidepid if that is set.
 make_inside() {
     inside=$server/inside
     mkdir "$server/dev"
@@ -28,12 +28,15 @@ make_inside() {
 #!/usr/bin/env bash
 set -e
 dev=${0%/*}/dev
-mount --make-rprivate /
 mount -t tmpfs -o mode=755 none "$dev"
-cp -a /dev/null /dev/zero /dev/random /dev/urandom "$dev"
+for name in null zero random urandom; do
+    : >"$dev/$name"
+    mount --bind "/dev/$name" "$dev/$name"
+done
 ln -s /proc/self/fd "$dev/fd"
 ln -s fd/2 "$dev/stderr"
-mount --bind "$dev" /dev
+mount --rbind "$dev" /dev
+[[ ! ${hidepid:-} ]] || mount -t proc -o "hidepid=$hidepid" proc /proc
 exec "$@"
 SCRIPT
     chmod 755 "$inside"
@@ -64,6 +67,25 @@ all_said() {
 
 checked() {
     run --separate-stderr unshare -m "$inside" "$tool" check -c "$server/preload.conf"
+}
+
+status_of_server() {
+    "$@" "$tool" status -f "$server/status" "${format[@]}"
+}
+
+# What can't be seen is not called gone: in text, in JSON, for Prometheus. Arguments: what to run the tool with.
+cannot_tell() {
+    local format=()
+    run -3 status_of_server "$@"
+    echo "$output"
+    [[ ${lines[0]} == *", which can't be seen from here, "* && $output == *'of listed files'* ]]
+    run ! grep -q 'is gone' <<<"$output"
+    format=(--json)
+    run -3 status_of_server "$@"
+    [[ $(grep -cE '"alive": ?null' <<<"$output") -eq 2 ]]
+    format=(--prometheus)
+    run -3 status_of_server "$@"
+    run ! grep -E '^xfermmap_(keeper_)?up ' <<<"$output"
 }
 
 # ---- the log ----
@@ -135,4 +157,112 @@ has_said() {
     cp "$server/pid" "$server/group"
     server_await has_one_keeper
     kill -0 "$(<"$server/pid")"
+}
+
+# ---- whether the server runs ----
+
+serve_listed() {
+    directives 'TransferMMapEngine on' "TransferMMapFile $files/big"
+    server_start preloaded
+}
+
+@test "where /proc hides processes, a server that runs is not called gone, and one that is gone is" {
+    local hidepid as_nobody=(setpriv --reuid 65534 --regid 65534 --clear-groups) format=()
+    serve_listed
+    for hidepid in 1 2 4; do
+        export hidepid
+        cannot_tell unshare -m "$inside" "${as_nobody[@]}"
+        run -0 status_of_server unshare -m "$inside"
+    done
+    server_stop
+    run -1 status_of_server unshare -m "$inside" "${as_nobody[@]}"
+}
+
+@test "where /proc hides processes, a keeper that runs is not called gone" {
+    local format=()
+    serve_listed
+    server_stop
+    : >"$server/preload.log"
+    hidepid=2 start_in_container -n
+    server_await listed_are_in
+    sleep 1
+    is_downloaded big
+    sleep 1
+    is_downloaded big
+    run ! logged 'the keeper has ended'
+    kill -KILL "$(keeper)"
+    server_await downloaded_and_logged # until process 1 has waited for it
+}
+
+downloaded_and_logged() {
+    is_downloaded big && sleep 0.5 && logged 'the keeper has ended'
+}
+
+@test "a server in another PID namespace keeps its status file, and leaves it when it has ended" {
+    local elsewhere=(unshare --pid --fork --mount-proc --kill-child) format=()
+    local second=("${elsewhere[@]}" env "${preload[@]}" XFERMMAP_PROCESS=cat cat "$server/address")
+    serve_listed
+    cannot_tell "${elsewhere[@]}"
+    run -0 "${second[@]}"
+    [[ $output == *'TransferMMapStatusFile'*'another server '* ]]
+    run -0 status_of_server
+    [[ ${lines[0]} == "Server: process $(<"$server/pid"), "* ]]
+
+    kill -KILL -- "-$(<"$server/group")"
+    server_await server_is_gone
+    rm "$server/group"
+    run -1 status_of_server "${elsewhere[@]}"
+    [[ ${lines[0]} == *', which is gone, '* ]]
+    run -0 "${second[@]}"
+    [[ $output != *'TransferMMapStatusFile'* ]]
+    [[ $(echo "$server"/status*) == "$server/status" ]]
+}
+
+# One is held up as it has made the file, and before it has filled it.
+@test "of two servers that start at the same moment one counts in the file, and no other file is left" {
+    local second=(env "${preload[@]}" XFERMMAP_PROCESS=cat cat)
+    directives 'TransferMMapEngine on'
+    mkfifo "$server/wait"
+    strace -f -o "$server/trace" -e trace=fallocate -e inject=fallocate:delay_enter=2s "${second[@]}" "$server/wait" \
+        >"$server/first" 2>&1 3>&- &
+    server_await grep -qs fallocate "$server/trace"
+    "${second[@]}" "$server/wait" >"$server/second" 2>&1 3>&- &
+    sleep 3
+    exec 4>"$server/wait"
+    exec 4>&-
+    wait
+    cat "$server/first" "$server/second"
+    [[ $(cat "$server/first" "$server/second" | grep -c 'TransferMMapStatusFile .*: another server ') -eq 1 ]]
+    [[ $(echo "$server"/status*) == "$server/status" ]]
+}
+
+@test "in a container, the server serves, and status and check tell, from inside and from the host" {
+    local format=() init outer in_it
+    list_in_container
+    sed -i "s| $files/absent||" "$server/preload.conf"
+    mkfifo "$server/go"
+    # shellcheck disable=SC2016 # its own variables
+    hidepid=2 setsid unshare -U -m -p -n --fork --kill-child bash -c 'read -r _ <"$1/go"; shift; exec "$@"' - "$server" "$inside" \
+        bash -c 'ip link set lo up; exec "$@"' - env "${preload[@]}" "$proftpd" -n -c "$server/proftpd.conf" \
+        </dev/null >>"$server/log" 2>&1 3>&- &
+    outer=$!
+    echo $outer >"$server/group"
+    server_await pgrep -P $outer
+    init=$(pgrep -P $outer)
+    echo '0 0 65536' >"/proc/$init/uid_map"
+    echo '0 0 65536' >"/proc/$init/gid_map"
+    echo >"$server/go"
+    server_await said 'listed files: 1 in memory'
+    echo "$init" >"$server/pid"
+
+    in_it=(nsenter -t "$init" -U -m -p -n)
+    "${in_it[@]}" curl -q -sS --max-time 60 "$(ftp_url big)" | cmp "$files/big" -
+    run -0 status_of_server "${in_it[@]}"
+    echo "$output"
+    grep -qE " 1 +4\.8 MiB +0 B +$files/big$" <<<"$output"
+    run -0 "${in_it[@]}" "$tool" check -c "$server/preload.conf"
+    cannot_tell env
+    run -0 "$tool" check -c "$server/preload.conf"
+    server_stop
+    run -1 status_of_server
 }

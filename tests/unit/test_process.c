@@ -54,15 +54,15 @@ STORY(a_start_time_tells_processes_apart)
         (void)pause();
         _exit(0);
     }
-    in_story(start != 0 && process_is_alive(getpid(), start));
-    in_story(!process_is_alive(getpid(), start - 1));
-    in_story(process_start(0) == 0 && process_start(-1) == 0 && !process_is_alive(0, 0));
+    in_story(start != 0 && process_look(getpid(), start) == PROCESS_ALIVE);
+    in_story(process_look(getpid(), start - 1) == PROCESS_GONE);
+    in_story(process_start(0) == 0 && process_start(-1) == 0 && process_look(0, 0) == PROCESS_GONE);
     start = process_start(child);
-    in_story(process_is_alive(child, start));
+    in_story(process_look(child, start) == PROCESS_ALIVE);
     in_story(kill(child, SIGKILL) == 0);
     siginfo_t info;
     in_story(waitid(P_PID, (id_t)child, &info, WEXITED | WNOWAIT) == 0);
-    in_story(!process_is_alive(child, start)); /* a zombie has ended */
+    in_story(process_look(child, start) == PROCESS_GONE); /* a zombie has ended */
     in_story(waitpid(child, NULL, 0) == child && process_start(child) == 0);
 }
 

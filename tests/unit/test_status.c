@@ -111,7 +111,8 @@ STORY(the_header_says_what_the_file_is)
     in_story(memcmp(header.name, "xfermmap", 8) == 0 && header.version == STATUS_VERSION);
     in_story(header.counters == STATUS_COUNTER_COUNT && header.files_at == STATUS_FILES_AT);
     in_story(header.file_size == sizeof(struct status_file) && header.engine == 1);
-    in_story(header.master == getpid() && process_is_alive(header.master, header.master_since));
+    in_story(header.master == getpid() &&
+             process_look(header.master, header.master_since) == PROCESS_ALIVE);
     in_story(header.started > 0 && header.directives_read >= header.started);
     in_story(strcmp(header.directives, "/etc/proftpd/preload.conf") == 0);
 
@@ -665,11 +666,11 @@ STORY(a_process_number_that_is_used_again_is_no_server)
 
     serve();
     in_story(read_at(0, &former, sizeof former) &&
-             process_is_alive(former.master, former.master_since));
+             process_look(former.master, former.master_since) == PROCESS_ALIVE);
     former.master_since--;
-    in_story(!process_is_alive(former.master, former.master_since));
+    in_story(process_look(former.master, former.master_since) == PROCESS_GONE);
     former.master = -1;
-    in_story(!process_is_alive(former.master, former.master_since));
+    in_story(process_look(former.master, former.master_since) == PROCESS_GONE);
     in_story(process_start(0) == 0);
 }
 
