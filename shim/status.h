@@ -22,7 +22,7 @@
     X(SMALL, "opens left to the kernel as too small")                                              \
     X(ODD, "opens left to the kernel for the file system they are on")                             \
     X(FULL, "opens left to the kernel for their descriptor number")                                \
-    X(LISTED, "opens of listed files")                                                             \
+    X(LISTED, "opens of listed files that had not changed")                                        \
     X(CHANGED, "opens of listed files that had changed")                                           \
     X(BYTES, "bytes from mapped files")                                                            \
     X(BYTES_KERNEL, "bytes of these files by the kernel")                                          \

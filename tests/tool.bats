@@ -222,7 +222,8 @@ has_counted() {
     grep -qE "^ +8\.6 MiB .* 2 +17\.2 MiB +0 B +$files/big$" <<<"$output"
     grep -qE "^ +4\.9 KiB .* 0 +0 B +0 B +$files/small$" <<<"$output"
     grep -qE '^ +18000002  bytes from mapped files \(17\.2 MiB\)$' <<<"$output"
-    grep -qE '^ +2  opens of listed files$' <<<"$output"
+    grep -qE '^ +2  opens of listed files that had not changed$' <<<"$output"
+    grep -qE '^ +0  opens of listed files that had changed$' <<<"$output"
 
     # by default it is the directives' file
     run -0 env XFERMMAP_CONF="$server/preload.conf" "$tool" status
