@@ -26,11 +26,6 @@
  * one took, so that looking takes some 3 % of a processor at most. */
 enum { LEAST_SECONDS = 3, REST = 30 };
 
-enum {
-    NAMED_IN_LOG = 20,  /* files that the log names for one and the same reason */
-    CHANGES_IN_LOG = 20 /* changes of the list that a keeper logs, with its successors */
-};
-
 /* Of the master and its keepers alone. Sessions have no mapping of it. */
 static struct shared {
     atomic_uint newest;     /* keepers are numbered: the last one started, or what ended them all */
@@ -92,11 +87,11 @@ static void log_problems(void)
 {
     size_t named = 0;
 
-    for (size_t i = 0; i < held.count && named <= NAMED_IN_LOG; i++) {
+    for (size_t i = 0; i < held.count && named <= LOG_OF_A_KIND; i++) {
         const struct listed_file *file = held.files[i];
         if (file->problem == NULL)
             continue;
-        if (named++ < NAMED_IN_LOG)
+        if (named++ < LOG_OF_A_KIND)
             log_line("TransferMMapFile %s: %s; it is not kept in memory", file->path,
                      file->problem);
         else
@@ -126,7 +121,7 @@ static void log_ready(double took)
     size_t files = 0;
     int failure = 0;
 
-    if (times++ > CHANGES_IN_LOG)
+    if (times++ > LOG_OF_A_KIND)
         return;
     for (size_t i = 0; i < held.count; i++) {
         const struct residency *memory = &held.files[i]->memory;
@@ -143,7 +138,7 @@ static void log_ready(double took)
              "memory%s",
              times > 1 ? " have changed" : "", files, (double)bytes / (1 << 20), took,
              (double)locked / (1 << 20), held.count - files,
-             times > CHANGES_IN_LOG ? "; further changes are not logged" : "");
+             times > LOG_OF_A_KIND ? "; further changes are not logged" : "");
 }
 
 static void show_file(const struct listed_file *file)
@@ -271,9 +266,11 @@ static enum lookout_event watch(void)
 
 static void tell_stuck(void)
 {
-    static unsigned named;
+    static unsigned named; /* goes on in a successor */
 
-    if (named++ < NAMED_IN_LOG)
+    if (named++ == LOG_OF_A_KIND)
+        log_line("TransferMMapFile: ... no answer from more (not named here)");
+    else if (named <= LOG_OF_A_KIND)
         log_line("TransferMMapFile %s: no answer for %d s, or what looked at it was killed; it is "
                  "passed over, and tried again after a "
                  "minute",

@@ -17,6 +17,9 @@
 #define LOG_TO_STDERR  "stderr"
 #define LOG_TO_NOWHERE "none"
 
+/* So many lines of a kind name files or mistakes; then one says that there are more. */
+enum { LOG_OF_A_KIND = 20 };
+
 /* Choose where lines go: an absolute path, or one of the words above. Copied. */
 void log_to(const char *target);
 

@@ -416,6 +416,14 @@ has_looks() {
     [[ ! -e $server/status ]]
 }
 
+@test "of a hundred mistakes twenty are logged, and check names all" {
+    for _ in {1..100}; do echo 'TransferMMapSize 1'; done >>"$server/preload.conf"
+    server_start preloaded
+    [[ $(logged 'unknown directive') -eq 20 && $(logged 'preload.conf: ... and 80 more; xfermmap check') -eq 1 ]]
+    run -1 "$project/build/xfermmap" check -c "$server/preload.conf"
+    [[ $(grep -c 'unknown directive' <<<"$output") -eq 100 ]]
+}
+
 @test "a directive file that others may write to is refused" {
     list big
     chmod g+w "$server/preload.conf"
