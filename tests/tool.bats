@@ -154,6 +154,16 @@ checked() {
     [[ $stderr == *"$files/pipe: is not a regular file"* && $stderr == *"$files/*.iso: No such file"* ]]
 }
 
+@test "check says why root may not read a file" {
+    [[ $EUID -eq 0 ]] || skip 'only for root'
+    mkdir -m 700 "$files/closed"
+    cp "$files/big" "$files/closed"
+    chown -R nobody "$files/closed"
+    directives "TransferMMapFile $files/closed/big"
+    run -1 --separate-stderr setpriv --bounding-set=-dac_override,-dac_read_search "$tool" check -c "$server/preload.conf"
+    [[ $stderr == "xfermmap: TransferMMapFile $files/closed/big: root may not read it: NFS with root_squash, "* ]]
+}
+
 @test "check finds where the library can't write" {
     mkdir -m 1777 "$server/open"
     directives "TransferMMapFile $files/big"

@@ -66,6 +66,25 @@ STORY(a_start_time_tells_processes_apart)
     in_story(waitpid(child, NULL, 0) == child && process_start(child) == 0);
 }
 
+/* There /proc/1 is another process. */
+STORY(where_proc_is_of_another_namespace_nothing_is_known_but_an_end)
+{
+    uint64_t start_of_init = process_start(1), mine = process_namespace();
+    int ending;
+
+    if (geteuid() != 0 || under_qemu_user())
+        return;
+    in_story(mine != 0 && unshare(CLONE_NEWPID) == 0);
+    pid_t child = fork();
+    if (child == 0) {
+        in_story(getpid() == 1 && process_namespace() != mine && process_start(1) == 0);
+        in_story(process_look(1, start_of_init) == PROCESS_UNKNOWN);
+        in_story(process_look(2, start_of_init) == PROCESS_GONE);
+        _exit(0);
+    }
+    in_story(waitpid(child, &ending, 0) == child && ending == 0);
+}
+
 STORY(a_descriptor_tells_of_the_end)
 {
     if (under_valgrind())
@@ -296,6 +315,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_start_time_tells_processes_apart),
+        cmocka_unit_test(where_proc_is_of_another_namespace_nothing_is_known_but_an_end),
         cmocka_unit_test(a_descriptor_tells_of_the_end),
         cmocka_unit_test(an_orphan_is_not_noticed),
         cmocka_unit_test(a_child_s_signal_is_not_lost),
