@@ -91,7 +91,7 @@ static void take_read_size(struct parser *parser, size_t count, char **arguments
 /* Kept as it is: log_to() knows the words. */
 static void take_log(struct parser *parser, size_t count, char **arguments)
 {
-    static const char *const words[] = {"syslog", "none"};
+    static const char *const words[] = {"syslog", "stderr", "none"};
     const char *target = count == 1 && arguments[0][0] == '/' ? arguments[0] : NULL;
 
     for (size_t i = 0; count == 1 && i < sizeof words / sizeof words[0]; i++) {
@@ -99,7 +99,7 @@ static void take_log(struct parser *parser, size_t count, char **arguments)
             target = words[i];
     }
     if (target == NULL) {
-        parser_error(parser, "TransferMMapLog takes an absolute path, syslog or none");
+        parser_error(parser, "TransferMMapLog takes an absolute path, syslog, stderr or none");
         return;
     }
     free(parser->config->log);

@@ -81,6 +81,15 @@ static bool is_worth_listing(struct listed *listed, struct listed_file *file)
     return true;
 }
 
+/* @return why a file is not kept. Not even root may read all, where it is not root to the disk. */
+static const char *in_words(int failure)
+{
+    return failure == EACCES && geteuid() == 0
+               ? "root may not read it: NFS with root_squash, FUSE without allow_root, or a server "
+                 "without CAP_DAC_OVERRIDE"
+               : strerror(failure);
+}
+
 /* Add a file, of which stat(2) has said this; or, with NULL, `failure`, an errno. */
 static void add_file(struct listed *listed, const char *path, unsigned line,
                      const struct stat64 *status, int failure)
@@ -90,7 +99,7 @@ static void add_file(struct listed *listed, const char *path, unsigned line,
     if (file == NULL)
         return;
     if (status == NULL)
-        fail(file, "%s", strerror(failure));
+        fail(file, "%s", in_words(failure));
     else
         file->status = *status;
     if (status != NULL && !S_ISREG(status->st_mode))
@@ -266,7 +275,7 @@ static bool open_file(struct listed_file *file, int *fd, enum filesystem *kind)
     lookout_at(file->path);
     *fd = libc_next(open64)(file->path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
     if (*fd == -1 || fstat64(*fd, &file->status) == -1)
-        return fail(file, "%s", strerror(errno));
+        return fail(file, "%s", in_words(errno));
     if (!S_ISREG(file->status.st_mode))
         return fail(file, "is not a regular file");
     *kind = filesystem_of(*fd, &file->status);

@@ -116,6 +116,15 @@ static void share_status(void)
                                    : strerror(errno));
 }
 
+static void log_some(const struct config_list *lines)
+{
+    for (size_t i = 0; i < lines->count && i < LOG_OF_A_KIND; i++)
+        log_line("%s", lines->items[i]);
+    if (lines->count > LOG_OF_A_KIND)
+        log_line("%s: ... and %zu more; xfermmap check names them", config_path,
+                 lines->count - LOG_OF_A_KIND);
+}
+
 /*
  * Read the directive file and put it in force. With an error nothing changes.
  * @return false: there is none, or it has errors, which are logged
@@ -132,10 +141,8 @@ static bool put_in_force(void)
     }
     if (config.valid || role != MASTER)
         log_to(config.log != NULL ? config.log : LOG_TO_SYSLOG);
-    for (size_t i = 0; i < config.errors.count; i++)
-        log_line("%s", config.errors.items[i]);
-    for (size_t i = 0; i < config.notes.count; i++)
-        log_line("%s", config.notes.items[i]);
+    log_some(&config.errors);
+    log_some(&config.notes);
     if (!config.valid) {
         log_line("%s is refused; %s", config_path,
                  role == MASTER ? "the former directives stay in force"
