@@ -11,6 +11,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Of vm.max_map_count, for the process's own: libraries, heap, stacks. */
 enum { OTHER_MAPPINGS = 256 };
@@ -250,6 +251,14 @@ bool listed_is_same(const struct listed *held, const struct listed *found)
 
 /* ---- having them in memory ---- */
 
+static bool fail_by_filesystem(struct listed_file *file, int fd, enum filesystem kind)
+{
+    struct filesystem_name name = filesystem_name(getpid(), filesystem_mount(fd));
+
+    return fail(file, "is on %s, which is left to the kernel%s", name.text,
+                kind == FILESYSTEM_HOLES ? " where a file has holes" : "");
+}
+
 /* O_NONBLOCK: should it have become a FIFO meanwhile, or a device. @return false: it can't be kept
  */
 static bool open_file(struct listed_file *file, int *fd, enum filesystem *kind)
@@ -261,8 +270,8 @@ static bool open_file(struct listed_file *file, int *fd, enum filesystem *kind)
     if (!S_ISREG(file->status.st_mode))
         return fail(file, "is not a regular file");
     *kind = filesystem_of(*fd, &file->status);
-    if (*kind == FILESYSTEM_UNMAPPED)
-        return fail(file, "is on a file system that is left to the kernel, or has holes on tmpfs");
+    if (*kind < FILESYSTEM_MAPPED)
+        return fail_by_filesystem(file, *fd, *kind);
     if ((uint64_t)file->status.st_size > SIZE_MAX)
         return fail(file, "%s", strerror(EFBIG));
     lookout_at(file->path); /* to map it may mean to ask a server, too */

@@ -6,7 +6,9 @@
 #include "stream.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* How much of a file a session has mapped at a time, bytes. */
@@ -42,14 +44,33 @@ enum outcome {
 
 /* ---- from the window: with the stream's busy flag held ---- */
 
-/* Ask for the file's size again. @return false: it can't be had */
+/* Whether the kernel is asked for the state of the file before each read: as its own read() asks
+ * the other side of a network file system, or which layer of an overlay has the file by now. */
+static bool is_checked(const struct stream *stream)
+{
+    return stream->filesystem >= FILESYSTEM_CHECKED;
+}
+
+static bool is_same_time(const struct statx_timestamp *a, const struct timespec *b)
+{
+    return a->tv_sec == b->tv_sec && (long)a->tv_nsec == b->tv_nsec;
+}
+
+/* Ask for the file's size again. Not for its atime: FUSE would ask the other side after each read.
+ * @return false: it can't be had, or the file has changed */
 static bool look_at_size(struct stream *stream)
 {
-    struct stat64 status;
+    const unsigned wanted = STATX_SIZE | STATX_MTIME | STATX_CTIME;
+    struct statx status;
 
-    if (fstat64(stream_fd(stream), &status) == -1 || !atomic_load(&stream->served))
+    if (statx(stream_fd(stream), "", AT_EMPTY_PATH, wanted, &status) == -1 ||
+        !atomic_load(&stream->served))
         return false;
-    stream->size = status.st_size;
+    if (is_checked(stream) && ((off64_t)status.stx_size != stream->size ||
+                               !is_same_time(&status.stx_mtime, &stream->modified) ||
+                               !is_same_time(&status.stx_ctime, &stream->changed)))
+        return false;
+    stream->size = (off64_t)status.stx_size;
     return true;
 }
 
@@ -58,7 +79,7 @@ static ssize_t readable(struct stream *stream, const struct request *request, of
 {
     off64_t wanted = (off64_t)request->length;
 
-    if (offset <= stream->size && wanted <= stream->size - offset)
+    if (!is_checked(stream) && offset <= stream->size && wanted <= stream->size - offset)
         return (ssize_t)wanted;
     /* The file may have grown: at its end the kernel is asked each time. */
     if (!look_at_size(stream))

@@ -130,7 +130,7 @@ uint64_t status_get(enum status_counter counter);
 
 /*
  * Add 1, and keep what it was about.
- * @param detail  STATUS_REFUSED: errno of mmap(2)
+ * @param detail  STATUS_REFUSED: errno of mmap(2); STATUS_ODD: as of filesystem_mount()
  */
 void status_note(enum status_counter counter, uint64_t detail);
 

@@ -4,6 +4,7 @@
 #ifndef TOOL_H
 #define TOOL_H
 
+#include "filesystem.h"
 #include "status.h"
 
 #include <stdbool.h>
@@ -35,7 +36,8 @@ struct tool_snapshot {
     bool alive;        /* the server that the file is of */
     bool keeper_alive; /* and its keeper; without it nothing is locked, nor known to be resident */
     uint64_t counters[STATUS_COUNTER_COUNT], last[STATUS_COUNTER_COUNT];
-    struct status_file *files; /* allocated; those in use only, in the order of the list */
+    struct filesystem_name odd; /* the last that was left to the kernel; "": none, or not known */
+    struct status_file *files;  /* allocated; those in use only, in the order of the list */
     size_t count;
 };
 

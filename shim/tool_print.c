@@ -118,6 +118,8 @@ static void print_counters(const struct tool_snapshot *snapshot, FILE *out)
         (void)fprintf(out, "%16" PRIu64 "  %s", snapshot->counters[i], texts[i]);
         if (bytes && snapshot->counters[i] >= 1024)
             (void)fprintf(out, " (%s)", tool_size(snapshot->counters[i]).text);
+        if (i == STATUS_ODD && snapshot->odd.text[0] != '\0')
+            (void)fprintf(out, " (the last: %s)", snapshot->odd.text);
         if (i == STATUS_REFUSED && snapshot->last[i] != 0)
             (void)fprintf(out, " (the last: %s; %s)", strerror((int)snapshot->last[i]),
                           mapping_remedy((int)snapshot->last[i]));
@@ -219,13 +221,19 @@ static struct json_object *totals_as_json(const struct tool_snapshot *snapshot)
     return totals;
 }
 
+/* @param text  "": there was none */
+static void add_last(struct json_object *object, const char *key, const char *text)
+{
+    (void)json_object_object_add(object, key, *text != '\0' ? json_object_new_string(text) : NULL);
+}
+
 static struct json_object *last_as_json(const struct tool_snapshot *snapshot)
 {
     struct json_object *last = json_object_new_object();
     int failure = (int)snapshot->last[STATUS_REFUSED];
 
-    (void)json_object_object_add(last, "refused",
-                                 failure != 0 ? json_object_new_string(strerror(failure)) : NULL);
+    add_last(last, "odd", snapshot->odd.text);
+    add_last(last, "refused", failure != 0 ? strerror(failure) : "");
     return last;
 }
 

@@ -101,6 +101,9 @@ static const char *read_snapshot(int fd, struct tool_snapshot *snapshot)
         snapshot->counters[i] = status.counters[i];
         snapshot->last[i] = status.last[i];
     }
+    if (snapshot->alive && snapshot->last[STATUS_ODD] != 0)
+        snapshot->odd = filesystem_name(status.header.master, snapshot->last[STATUS_ODD]);
+    tool_make_printable(snapshot->odd.text, sizeof snapshot->odd.text);
     read_files(fd, snapshot);
     return NULL;
 }
