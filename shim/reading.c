@@ -40,6 +40,12 @@ struct request {
     size_t length; /* of all parts, bytes */
 };
 
+enum copied {
+    COPIED,
+    NOT_COPIED, /* a fault, no window, or the file has changed */
+    ZERO_ENDED  /* only this read is the kernel's */
+};
+
 enum outcome {
     ANSWERED,
     ANSWERED_LAST, /* this one was; the next are the kernel's */
@@ -57,7 +63,7 @@ static bool is_checked(const struct stream *stream)
 
 static bool is_same_time(const struct statx_timestamp *a, const struct timespec *b)
 {
-    return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
+    return a->tv_sec == b->tv_sec && (long)a->tv_nsec == b->tv_nsec;
 }
 
 /* Ask for the file's size again. Not for its atime: FUSE would ask the other side after each read.
@@ -149,6 +155,17 @@ static bool still_there(struct stream *stream, off64_t end, char last)
     return last != '\0' || (look_at_size(stream) && end <= stream->size);
 }
 
+/* What is checked may ask another side, which takes longer than a read: so ask once, here or in the
+ * kernel's read. */
+static enum copied may_copy(struct stream *stream, off64_t end, char last)
+{
+    if (!is_checked(stream))
+        return still_there(stream, end, last) ? COPIED : NOT_COPIED;
+    if (last == '\0')
+        return ZERO_ENDED;
+    return look_at_size(stream) ? COPIED : NOT_COPIED;
+}
+
 /*
  * Have the processor fetch the beginning while it waits for the end: memory takes as long for both
  * as for one. A few lines only: a dozen made copying take half as long again.
@@ -163,60 +180,61 @@ static void fetch_beginning(const char *from, size_t length)
 
 /* Copy what is mapped, all of it or none: the end is looked at first, so that nothing is written
  * where the kernel would write nothing. */
-static bool copy_mapped(struct stream *stream, off64_t end, char *to, const char *from,
-                        size_t length)
+static enum copied copy_mapped(struct stream *stream, off64_t end, char *to, const char *from,
+                               size_t length)
 {
     char last;
 
     fetch_beginning(from, length);
-    bool whole = guard_copy(&last, from + length - 1, 1);
-
-    if (whole && !still_there(stream, end, last))
-        return false;
-    whole = whole && guard_copy(to, from, length);
-    if (!whole)
-        status_add(STATUS_FAULTS, 1);
-    return whole;
+    if (guard_copy(&last, from + length - 1, 1)) {
+        enum copied copied = may_copy(stream, end, last);
+        if (copied != COPIED || guard_copy(to, from, length))
+            return copied;
+    }
+    status_add(STATUS_FAULTS, 1);
+    return NOT_COPIED;
 }
 
-/* Copy `length` bytes at `offset` into one buffer. @return false: a fault, or no window */
-static bool copy_part(struct stream *stream, off64_t offset, char *to, size_t length)
+/* Copy `length` bytes at `offset` into one buffer. */
+static enum copied copy_part(struct stream *stream, off64_t offset, char *to, size_t length)
 {
     while (length > 0) {
         size_t available;
         const char *memory = mapping_at(&stream->window, offset, &available);
         if (memory == NULL) {
             if (!move_window(stream, offset))
-                return false;
+                return NOT_COPIED;
             continue;
         }
         size_t step = length < available ? length : available;
         step = step < PIECE ? step : PIECE;
         offset += (off64_t)step;
-        if (!copy_mapped(stream, offset, to, memory, step))
-            return false;
+        enum copied copied = copy_mapped(stream, offset, to, memory, step);
+        if (copied != COPIED)
+            return copied;
         to += step;
         length -= step;
     }
-    return true;
+    return COPIED;
 }
 
-static bool copy_request(struct stream *stream, const struct request *request, off64_t offset,
-                         size_t length)
+static enum copied copy_request(struct stream *stream, const struct request *request,
+                                off64_t offset, size_t length)
 {
     char last = '\0';
 
     for (const struct iovec *part = request->parts; length > 0; part++) {
         size_t step = part->iov_len < length ? part->iov_len : length;
-        if (!copy_part(stream, offset, part->iov_base, step))
-            return false;
+        enum copied copied = copy_part(stream, offset, part->iov_base, step);
+        if (copied != COPIED)
+            return copied;
         if (step > 0)
             last = ((const char *)part->iov_base)[step - 1];
         offset += (off64_t)step;
         length -= step;
     }
     /* once more: it may have been truncated meanwhile */
-    return still_there(stream, offset, last);
+    return still_there(stream, offset, last) ? COPIED : NOT_COPIED;
 }
 
 /* ---- one request ---- */
@@ -253,6 +271,19 @@ static void read_by_kernel(struct stream *stream, const struct request *request,
     stream_count_kernel(stream, got);
 }
 
+/* Whether the last of the bytes read is a zero. */
+static bool ends_in_zero(const struct request *request, ssize_t bytes)
+{
+    size_t rest = bytes > 0 ? (size_t)bytes : 0;
+    const struct iovec *part = request->parts;
+    char last = '\1';
+
+    for (; rest > 0 && rest > part->iov_len; part++)
+        rest -= part->iov_len;
+    return rest > 0 && guard_copy(&last, (const char *)part->iov_base + rest - 1, 1) &&
+           last == '\0';
+}
+
 /* @param exclusive  whether the caller holds the busy flag */
 static enum outcome answer(struct stream *stream, const struct request *request, off64_t at,
                            bool exclusive, ssize_t *result)
@@ -274,20 +305,26 @@ static enum outcome answer(struct stream *stream, const struct request *request,
         /* Moved before the copy: a handler that interrupts it and reads, too, gets what follows. */
     } while (moves && !advance(stream, offset, offset + length));
 
-    bool mapped = exclusive && request->length > 0 && worth_mapping(stream, offset, (size_t)length);
+    /* where one read ends in a zero, the next one mostly does, too */
+    bool mapped = exclusive && request->length > 0 &&
+                  worth_mapping(stream, offset, (size_t)length) && !stream->zero_ended;
     struct turn *turn = exclusive && mapped == stream->turn.maps ? &stream->turn : NULL;
     uint64_t since = turn != NULL ? turn_clock(turn) : 0;
+    enum copied copied = !mapped       ? NOT_COPIED
+                         : length == 0 ? COPIED
+                                       : copy_request(stream, request, offset, (size_t)length);
     *result = length;
-    bool copied = mapped && (length == 0 || copy_request(stream, request, offset, (size_t)length));
-    if (copied) {
+    if (copied == COPIED) {
         stream->bytes += (uint64_t)length;
         status_add(STATUS_BYTES, (uint64_t)length);
     } else {
         read_by_kernel(stream, request, moves, offset, length, result);
     }
+    if (exclusive && copied != COPIED)
+        stream->zero_ended = is_checked(stream) && ends_in_zero(request, *result);
     if (turn != NULL)
         turn_add(turn, since, (size_t)length);
-    return mapped && !copied ? ANSWERED_LAST : ANSWERED;
+    return mapped && copied == NOT_COPIED ? ANSWERED_LAST : ANSWERED;
 }
 
 /* @return false: the request is so odd that only the kernel knows what to say of it */

@@ -98,6 +98,7 @@ static void begin(int fd, const struct stat64 *status, enum filesystem filesyste
     stream->modified = status->st_mtim;
     stream->changed = status->st_ctim;
     stream->reader = (struct readahead){.next = 0};
+    stream->zero_ended = false;
     stream->bytes = 0;
     stream->device = status->st_dev;
     stream->inode = status->st_ino;

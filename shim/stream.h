@@ -43,7 +43,8 @@ struct stream {
     off64_t size;                      /* of the file, as last seen, bytes */
     struct timespec modified, changed; /* its mtime and ctime as it was opened */
     struct readahead reader;
-    uint64_t bytes; /* served from the window so far */
+    bool zero_ended; /* the last read of the kernel's ended in a zero byte; see reading.c */
+    uint64_t bytes;  /* served from the window so far */
 
     _Atomic uint64_t bytes_kernel; /* served by the kernel so far */
     dev_t device;

@@ -87,6 +87,35 @@ at_source() {
     done
 }
 
+# How often the file system is asked for attributes, which it doesn't let the kernel keep, as the file is read.
+questions() {
+    : >"$server/faultfs.log"
+    "$@" /usr/bin/python3 - "$files/disk/broken" "$server/source" <<'PYTHON'
+import os, sys
+fd, source = (os.open(name, os.O_RDONLY) for name in sys.argv[1:])
+while (data := os.read(fd, 16384)):
+    assert data == os.read(source, 16384)
+PYTHON
+    grep -c 'opcode: GETATTR' "$server/faultfs.log"
+}
+
+@test "FUSE: no more is asked than the kernel asks, wherever the reads end in zeros" {
+    needs_fuse
+    local expected asked zeros i
+    cp original source
+    disk_mount "$server/source" 0 0 0 -d -o attr_timeout=0
+    for zeros in none every second; do
+        case $zeros in
+        every) truncate -s 0 source && truncate -s 2000000 source ;;
+        second) for i in {0..60}; do printf x | dd of=source bs=1 seek=$((i * 32768 + 16383)) conv=notrunc status=none; done ;;
+        esac
+        expected=$(questions env)
+        asked=$(questions env LD_PRELOAD="$library" XFERMMAP_CONF="$server/preload.conf" XFERMMAP_PROCESS=python3)
+        echo "$zeros: the kernel asks $expected times, the library $asked"
+        [[ $asked -le $((expected + 4)) && $(counter MAPPED) -ge 1 ]]
+    done
+}
+
 @test "a file system that is left to the kernel is named in log, status and check" {
     mounted "$files/memory" -t tmpfs tmpfs
     truncate -s 9M "$files/memory/holes"
