@@ -29,7 +29,8 @@ static enum { BYSTANDER, STARTING, MASTER, SESSION } role = BYSTANDER;
 static struct config in_force;
 static char config_path[PATH_MAX];
 static uid_t started_as;
-static int accepted = -1; /* the connection accepted since the last fork, -1: none */
+static int status_failure; /* errno of status_share() to be logged; 0 */
+static int accepted = -1;  /* the connection accepted since the last fork, -1: none */
 static atomic_bool hung_up;
 static struct critical forking;
 
@@ -101,19 +102,30 @@ static bool engine_for(int connection)
     return config_engine(&in_force, (const struct sockaddr *)&local);
 }
 
-static void share_status(void)
+static void log_status_failure(void)
 {
     const char *path = in_force.status_path;
+    int failure = status_failure;
 
+    status_failure = 0;
     /* who isn't root and has not asked for one can have none in /run, and needs no telling */
-    if (!status_share(path) && (started_as == 0 || strcmp(path, CONFIG_DEFAULT_STATUS_PATH) != 0))
+    if (started_as == 0 || strcmp(path, CONFIG_DEFAULT_STATUS_PATH) != 0)
         log_line("TransferMMapStatusFile %s: %s", path,
-                 errno == EBUSY ? "another server at work counts there; give each its own, or "
-                                  "restart this one when that has ended"
-                 : errno == EPERM
+                 failure == EBUSY || failure == EAGAIN
+                     ? "another server at work counts there; give each its own, or restart this "
+                       "one when that has ended"
+                 : failure == EPERM
                      ? "it has to be in a directory of root's that not everyone may write to"
-                 : errno == EEXIST ? "there is something else than a status file; remove it"
-                                   : strerror(errno));
+                 : failure == EEXIST ? "there is something else than a status file; remove it"
+                                     : strerror(failure));
+}
+
+/* What only starts may be any program, as this one: it is a server if it listens. */
+static void share_status(void)
+{
+    status_failure = status_share(in_force.status_path) ? 0 : errno;
+    if (status_failure != 0 && status_failure != EAGAIN)
+        log_status_failure();
 }
 
 static void log_some(const struct config_list *lines)
@@ -289,6 +301,8 @@ void server_listening(int fd)
     if (role != BYSTANDER && role != SESSION && is_of_internet(fd)) {
         role = MASTER;
         status_serving();
+        if (status_failure != 0)
+            log_status_failure();
         tell_buffer();
         if (!keeper_is_wanted())
             keep_listed_files();

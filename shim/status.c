@@ -95,7 +95,7 @@ enum process_state status_look(int fd, const struct status_header *header, pid_t
 /*
  * Locks it, so that no other server replaces it at the same time. The sessions of a server that is
  * gone may still count in it, and hold its lock.
- * @return false: errno is EEXIST or EBUSY
+ * @return false: errno is EEXIST, EBUSY or EAGAIN
  */
 static bool may_be_replaced(int fd)
 {
@@ -107,7 +107,7 @@ static bool may_be_replaced(int fd)
         return false;
     bool unused = flock(fd, LOCK_EX | LOCK_NB) == 0;
     enum process_state master = look(&header, header.master, header.master_since);
-    errno = EBUSY;
+    errno = header.master == 0 ? EAGAIN : EBUSY;
     return header.version != STATUS_VERSION || master == PROCESS_GONE ||
            (master == PROCESS_UNKNOWN && unused);
 }

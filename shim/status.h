@@ -117,8 +117,9 @@ struct status {
  * @param path  status file to make anew, mode 0644, in a directory that is not world-writable;
  *              NULL: none, it is shared in memory only
  * @return false: the file can't be made, it is shared in memory only. errno: EBUSY, it is that of a
- *         server that is not known to be gone; EEXIST, it is something else than a status file;
- *         EPERM, the directory; or as of mmap(2), open(2), posix_fallocate(3), rename(2)
+ *         server that is not known to be gone; EAGAIN, of a process that starts; EEXIST, it is
+ *         something else than a status file; EPERM, the directory; or as of mmap(2), open(2),
+ *         posix_fallocate(3), rename(2)
  */
 bool status_share(const char *path);
 

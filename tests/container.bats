@@ -219,20 +219,20 @@ downloaded_and_logged() {
 }
 
 # One is held up as it has made the file, and before it has filled it.
-@test "of two servers that start at the same moment one counts in the file, and no other file is left" {
-    local second=(env "${preload[@]}" XFERMMAP_PROCESS=cat cat)
+@test "of two processes that start at the same moment one counts in the file, and no other file is left" {
     directives 'TransferMMapEngine on'
     mkfifo "$server/wait"
-    strace -f -o "$server/trace" -e trace=fallocate -e inject=fallocate:delay_enter=2s "${second[@]}" "$server/wait" \
-        >"$server/first" 2>&1 3>&- &
+    setsid strace -f -o "$server/trace" -e trace=fallocate -e inject=fallocate:delay_enter=2s \
+        env "${preload[@]}" "$proftpd" -n -c "$server/proftpd.conf" </dev/null >>"$server/log" 2>&1 3>&- &
+    echo $! >"$server/group"
     server_await grep -qs fallocate "$server/trace"
-    "${second[@]}" "$server/wait" >"$server/second" 2>&1 3>&- &
-    sleep 3
+    env "${preload[@]}" XFERMMAP_PROCESS=cat cat "$server/wait" >"$server/said" 2>&1 3>&- &
+    server_await server_is_up
     exec 4>"$server/wait"
     exec 4>&-
-    wait
-    cat "$server/first" "$server/second"
-    [[ $(cat "$server/first" "$server/second" | grep -c 'TransferMMapStatusFile .*: another server ') -eq 1 ]]
+    wait $!
+    [[ ! -s $server/said ]]
+    [[ $(logged 'TransferMMapStatusFile .*: another server ') -eq 1 ]]
     [[ $(echo "$server"/status*) == "$server/status" ]]
 }
 
