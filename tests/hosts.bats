@@ -94,6 +94,20 @@ only_its_sessions_map() {
     only_its_sessions_map six
 }
 
+@test "a Port from the environment: only its host's sessions map" {
+    needs_ipv6
+    three_hosts second
+    XM_PORT=$(<"$server/ftp_port")
+    export XM_PORT
+    sed -i "s/ Port $XM_PORT\$/ Port %{env:XM_PORT}/" "$server/proftpd.conf" "$server/hosts.d/hosts.conf"
+    grep -c 'env:XM_PORT' "$server/proftpd.conf" "$server/hosts.d/hosts.conf"
+    server_start preloaded
+    is_downloaded_from second
+    [[ $(counter BYTES) -eq 9000001 ]]
+    is_downloaded_from own
+    [[ $(counter BYTES) -eq 9000001 ]]
+}
+
 @test "listed files are kept as long as one host has the engine on" {
     needs_insight
     needs_ipv6

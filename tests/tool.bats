@@ -79,16 +79,16 @@ checked() {
 
 @test "check finds what a directive file has wrong" {
     local wrong=(
-        'TransferMMapEngine perhaps' ':1: TransferMMapEngine takes on or off'
-        '\nTransferMMapSpeed 9' ":2: unknown directive 'TransferMMapSpeed'"
-        'TransferMMapFile a.iso' ":1: TransferMMapFile: 'a.iso' is no absolute path"
-        '# comment\n\n<Global>\nTransferMMapEngine on' ':3: <Global> is not closed'
-        '<Global>\n</VirtualHost>\n</Global>' ':2: </VirtualHost> where </Global> is due'
-        'TransferMMapMinSize many' ':1: TransferMMapMinSize takes a size'
-        'TransferMMapFile "/srv/a' ':1: the quotation mark is not closed'
-        'TransferMMapLog none\nTransferMMapLog syslog' ':2: TransferMMapLog is set in '
-        'TransferMMapLog log\nTransferMMapStatusFile s' ':2: TransferMMapStatusFile takes an absolute path'
-        'TransferMMapMaxMemory 101%' ':1: TransferMMapMaxMemory takes'
+        'TransferMMapEngine perhaps' ':1: TransferMMapEngine: expected on or off'
+        '\nTransferMMapSpeed 9' ":2: TransferMMapSpeed: unknown directive; expected one of TransferMMapEngine, "
+        'TransferMMapFile a.iso' ":1: TransferMMapFile: 'a.iso' must be an absolute path"
+        '# comment\n\n<Global>\nTransferMMapEngine on' ':3: <Global>: not closed; expected </Global>'
+        '<Global>\n</VirtualHost>\n</Global>' ':2: </VirtualHost>: expected </Global>, which line 1 opens'
+        'TransferMMapMinSize many' ':1: TransferMMapMinSize: expected a size'
+        'TransferMMapFile "/srv/a' ':1: TransferMMapFile: the quotation mark is not closed'
+        'TransferMMapLog none\nTransferMMapLog syslog' ':2: TransferMMapLog: set in '
+        'TransferMMapLog log\nTransferMMapStatusFile s' ':2: TransferMMapStatusFile: expected an absolute path'
+        'TransferMMapMaxMemory 101%' ':1: TransferMMapMaxMemory: expected'
     )
     local n
     for ((n = 0; n < ${#wrong[@]}; n += 2)); do
@@ -121,7 +121,7 @@ checked() {
         mkfifo "$file"
         checked
         echo "$stderr"
-        [[ $status -eq 1 && $stderr == "$file:1: the file is no regular file; name a text file"$'\n'* ]]
+        [[ $status -eq 1 && $stderr == "$file:1: the file is not a regular file; name a text file"$'\n'* ]]
         rm "$file"
     done
 
@@ -139,10 +139,10 @@ checked() {
     directives 'Include some.conf' "Include $server/absent.conf" "Include $server/preload.conf" Include
     checked
     echo "$stderr"
-    [[ $status -eq 1 && $stderr == *"preload.conf:3: Include: 'some.conf' is no absolute path"* ]]
+    [[ $status -eq 1 && $stderr == *"preload.conf:3: Include: 'some.conf' must be an absolute path"* ]]
     [[ $stderr == *"preload.conf:4: Include: $server/absent.conf: No such file"* ]]
     [[ $stderr == *"preload.conf:5: Include: $server/preload.conf leads back to itself"* ]]
-    [[ $stderr == *'preload.conf:6: Include takes an absolute path'* ]]
+    [[ $stderr == *"preload.conf:6: Include: '' must be an absolute path"* ]]
 }
 
 @test "check finds files that can't be listed" {
