@@ -156,3 +156,25 @@ only_its_sessions_map() {
     grep -q 'preload.conf is in force' "$server/preload.log"
     run -1 grep -E '\.conf:[0-9]+: ' "$server/preload.log"
 }
+
+# Each of them with our directives in all contexts that they may be in.
+@test "check accepts the package's sample configurations as directive files" {
+    local sample count=0
+    for sample in "$project"/build/server/usr/share/{proftpd/templates,doc/proftpd-core/sample-configurations}/*.conf*; do
+        {
+            zcat -f "$sample" | awk -v ours="$(ours 'TransferMMapEngine on' "TransferMMapFile $files/listed")" '
+                { print }
+                /^[ \t]*<VirtualHost / { print ours }'
+            echo '<Global>'
+            ours 'TransferMMapEngine on'
+            echo '</Global>'
+            ours 'TransferMMapEngine on' 'TransferMMapMinSize 8 MB' "TransferMMapStatusFile $server/status"
+        } >"$server/sample.conf"
+        run --separate-stderr "$project/build/xfermmap" check -c "$server/sample.conf"
+        echo "$sample: $stderr"
+        # the files that Debian's own includes are not in /etc
+        run -1 grep -vE '^$|: Include: /etc/proftpd/.*: No such file or directory$' <<<"$stderr"
+        count=$((count + 1))
+    done
+    [[ $count -ge 14 ]]
+}
