@@ -156,10 +156,10 @@ static void include_matches(struct parser *parser, const char *pattern, int flag
  */
 static void take_include(struct parser *parser, const char *path)
 {
-    struct stat64 itself = {.st_mode = 0}, target;
     size_t length = strcspn(path, "*?[");
     bool wildcard = path[length] != '\0';
-    char text[PATH_MAX];
+    struct stat64 status;
+    char text[PATH_MAX], target;
 
     while (wildcard && length > 0 && path[length] != '/')
         length--;
@@ -171,15 +171,15 @@ static void take_include(struct parser *parser, const char *path)
         return;
     }
     text[length] = '\0';
-    bool link = lstat64(text, &itself) == 0 && S_ISLNK(itself.st_mode) &&
-                stat64(text, &target) == 0 && S_ISDIR(target.st_mode);
+    bool directory = stat64(text, &status) == 0 && S_ISDIR(status.st_mode);
+    bool link = directory && readlink(text, &target, 1) == 1;
     text[length] = '/';
     if (link && !(wildcard && parser->follows_links))
         parser_note(parser, "Include: %s: ProFTPD follows no symbolic link; write where it leads",
                     path);
     else if (wildcard)
         include_matches(parser, path, 0);
-    else if (S_ISDIR(itself.st_mode))
+    else if (directory)
         include_matches(parser, text, GLOB_PERIOD);
     else
         include(parser, path);
@@ -201,7 +201,7 @@ static void take_variables(struct parser *parser, const struct config_list *name
 static void take_line(struct parser *parser, char *text)
 {
     struct syntax_words words;
-    bool skipped = parser->skipped, heeded = true;
+    bool skipped = parser->context == SKIPPED, heeded = true;
 
     syntax_split(text, &words);
     const char *first = words.count > 0 ? words.items[0] : "";

@@ -89,8 +89,8 @@ static void enter(struct parser *parser, const char *name, size_t count, char **
     if (version || strcasecmp(name, "IfModule") == 0 || strcasecmp(name, "IfDefine") == 0) {
         if (version ? count == 0 : count != 1)
             parser_error(parser, "<%s>: expected %s", name, version ? "a version" : "one name");
-        else
-            parser->skipped = !holds(parser, name, arguments[0]);
+        else if (!holds(parser, name, arguments[0]))
+            parser->context = SKIPPED;
         return;
     }
     if ((host && parser->context != SERVER) ||
@@ -115,20 +115,11 @@ static void open_section(struct parser *parser, const char *name, size_t count, 
         parser_error(parser, "<%s>: sections are nested more than %d deep", name, MAX_SECTIONS);
         return;
     }
-    *section = (struct section){
-        .at = parser->source->at, .outside = parser->context, .was_skipped = parser->skipped};
+    *section = (struct section){.at = parser->source->at, .outside = parser->context};
     (void)snprintf(section->name, sizeof section->name, "%s", name);
     parser->depth++;
-    if (!parser->skipped)
+    if (parser->context != SKIPPED)
         enter(parser, section->name, count, arguments);
-}
-
-static void leave(struct parser *parser)
-{
-    const struct section *section = &parser->sections[--parser->depth];
-
-    parser->context = section->outside;
-    parser->skipped = section->was_skipped;
 }
 
 static void close_section(struct parser *parser, const char *name)
@@ -141,7 +132,7 @@ static void close_section(struct parser *parser, const char *name)
         parser_error(parser, "</%s>: expected </%s>, which line %u opens", name, section->name,
                      section->at.line);
     else
-        leave(parser);
+        parser->context = parser->sections[--parser->depth].outside;
 }
 
 void parser_section(struct parser *parser, struct syntax_words *words)
@@ -155,7 +146,8 @@ void parser_section(struct parser *parser, struct syntax_words *words)
         last[length - 1] = '\0';
     words->count -= whole && length == 1;
     /* in what is passed over only the end counts, as for the server */
-    if (parser->skipped && strcasecmp(name, parser->sections[parser->depth - 1].name) != 0)
+    if (parser->context == SKIPPED &&
+        strcasecmp(name, parser->sections[parser->depth - 1].name) != 0)
         return;
     if (!whole)
         parser_error(parser, "<%s: expected a '>' at the end of the line", name);
@@ -173,6 +165,6 @@ void parser_end_file(struct parser *parser)
         const struct section *section = &parser->sections[parser->depth - 1];
         parser_say(parser, &parser->config->errors, section->at, "<%s>: not closed; expected </%s>",
                    section->name, section->name);
-        leave(parser);
+        parser->context = parser->sections[--parser->depth].outside;
     }
 }

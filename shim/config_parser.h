@@ -13,8 +13,11 @@
 
 enum { MAX_SECTIONS = 32, SECTION_NAME_SIZE = 32 };
 
-/* FOREIGN: <Directory>, <Anonymous> and all the others that have nothing of ours in them. */
-enum context { SERVER, GLOBAL, VIRTUAL_HOST, FOREIGN };
+/*
+ * FOREIGN: <Directory>, <Anonymous> and all the others that have nothing of ours in them. SKIPPED:
+ * by <IfModule !...>, <IfDefine ...> or <IfVersion ...>.
+ */
+enum context { SERVER, GLOBAL, VIRTUAL_HOST, FOREIGN, SKIPPED };
 
 /* Our directives. */
 enum directive_name {
@@ -47,7 +50,6 @@ struct section {
     char name[SECTION_NAME_SIZE];
     struct place at;
     enum context outside; /* what to return to */
-    bool was_skipped;
 };
 
 enum { UNSET = -1 };
@@ -71,7 +73,6 @@ struct parser {
     struct host own, global, *hosts;
     size_t host_count;
     enum context context;
-    bool skipped; /* by <IfModule !...>, <IfDefine ...> or <IfVersion ...> */
     bool ignores_temporary_files, follows_links; /* IncludeOptions */
     struct section sections[MAX_SECTIONS];
     size_t depth;
