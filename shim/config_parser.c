@@ -95,8 +95,8 @@ static void enter(struct parser *parser, const char *name, size_t count, char **
     }
     if ((host && parser->context != SERVER) ||
         (global && parser->context != SERVER && parser->context != VIRTUAL_HOST))
-        parser_error(parser, "<%s>: not allowed inside <%s>; move it out", name,
-                     parser->sections[parser->depth - 2].name);
+        parser_error(parser, "<%s>: not allowed in <%s>; move it out", name,
+                     parser_section_around(parser));
     else if (global && count != 0)
         parser_error(parser, "<Global>: expected no argument");
     else if (host && count == 0)
