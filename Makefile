@@ -1,7 +1,8 @@
 # make          build/libxfermmap.so and build/xfermmap
 # make demo     a real download from the packaged server, with and without the library
-# make bench    what it costs and saves, in turns with the unpatched server: docs/benchmarks.md, an hour;
-#               make bench QUICK=1 is some of it, in minutes; SCENARIOS='plain ftps' are these alone
+# make bench    what it costs and saves, in turns with the unpatched server, over a link: an hour or two, as root;
+#               QUICK=1 is some of it, in minutes; SCENARIOS='plain FTPS' are those of such names; RUNS=11;
+#               printed, and in build/bench; with PUBLISH=1 also in docs/benchmarks.md
 # make check    all tests; make check TESTS=tests/preload.bats for some
 # make fuzz     random calls through the library and by the kernel, compared; SECONDS=60
 # make fuzz-config  the directive file under libFuzzer, SECONDS=60
@@ -94,8 +95,8 @@ demo:
 bench:
 	@tests/setup build bench
 	@$(MAKE) --no-print-directory all build/perread build/faultfs
-	@bench/measure.py $(if $(QUICK),--quick) $(SCENARIOS)
-	@bench/report.py
+	@bench/measure.py $(if $(QUICK),--quick) $(if $(RUNS),--runs $(RUNS)) $(SCENARIOS)
+	@bench/report.py $(if $(PUBLISH),--publish)
 
 build/perread: bench/perread.c Makefile
 	$(call program)
@@ -126,4 +127,4 @@ format:
 clean:
 	rm -rf build
 
-.PHONY: FORCE all demo check soak lint format clean test-programs
+.PHONY: FORCE all demo bench check soak lint format clean test-programs

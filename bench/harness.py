@@ -1,50 +1,53 @@
-"""A server to measure, made by tests/observe.bash, and what a download from it costs."""
+"""A server to measure, made by tests/observe.bash, and what a session of it costs."""
 
 import os
-import signal
 import subprocess
+import sys
 import time
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
-TICK = os.sysconf("SC_CLK_TCK")
+ACCOUNT = "visitor"
 
 
 class Unavailable(Exception):
     """This machine has not got what a scenario needs; says what."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Way:
     """A way to run the server: the library's directives, None for without it; and the server's, for all hosts or not."""
     name: str
-    library: tuple | None
-    server: tuple
+    library: tuple | None = None
+    server: tuple = ("UseSendfile off",)
     server_alone: tuple = ()
+    forced: str = ""  # XFERMMAP_WAY
 
 
 class Server:
     """One server's directory. It is started anew for each way to run it."""
 
-    def __init__(self):
+    def __init__(self, place):
+        self.place = place
         self.directory = Path(self.call("eval", 'server_create && echo "$server"').stdout.strip())
         self.files = self.directory / "files"
+        if place.address:
+            (self.directory / "address").write_text(place.address + "\n")
 
-    def call(self, *words, stdout=subprocess.PIPE):
+    def call(self, *words, forced=""):
         script = 'set -euo pipefail; source "$0"; server=$1; "${@:2}"'
         directory = getattr(self, "directory", "")
         return subprocess.run(
-            ["bash", "-c", script, PROJECT / "tests/observe.bash", directory, *words],
-            stdin=subprocess.DEVNULL, stdout=stdout, text=True, check=True)
+            ["bash", "-c", script, PROJECT / "tests/observe.bash", directory, *words], env=os.environ | {"XFERMMAP_WAY": forced},
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=True)
 
     def start(self, way):
         configuration = self.call("server_configuration", *way.server)
-        (self.directory / "proftpd.conf").write_text("\n".join([configuration.stdout, *way.server_alone, ""]))
+        (self.directory / "proftpd.conf").write_text("\n".join([*way.server_alone, configuration.stdout, ""]))
         (self.directory / "preload.conf").write_text(
             "\n".join(["TransferMMapLog none", *(way.library or [])]).format(files=self.files) + "\n")
-        self.call("server_start", "plain" if way.library is None else "preloaded")
+        self.call("server_start", "plain" if way.library is None else "preloaded", forced=way.forced)
 
     def stop(self):
         self.call("server_stop")
@@ -55,35 +58,39 @@ class Server:
     def pid(self):
         return int((self.directory / "pid").read_text())
 
-    def get(self, client, *arguments):
-        """Download with one of the clients of tests/server.bash; what arrives is thrown away."""
-        self.call(client, *arguments, stdout=subprocess.DEVNULL)
+    def client(self, protocol, names):
+        """Start a client: bench/client.py. What it is at shows when its output has a line."""
+        if protocol == "sftp":
+            self.call("eval", 'ssh-keygen -e -f "$server/key.pem" >"$server/authorized_keys"')
+        port = (self.directory / f"{'s' * (protocol == 'sftp')}ftp_port").read_text().strip()
+        return subprocess.Popen(
+            [*self.place.client, sys.executable, PROJECT / "bench/client.py", protocol,
+             (self.directory / "address").read_text().strip(), port, ACCOUNT, self.directory / "key.pem", *names],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
-    def url(self, name):
-        return self.call("ftp_url", name).stdout.strip()
+    def sessions(self):
+        return Path(f"/proc/{self.pid()}/task/{self.pid()}/children").read_text().split()
 
-    def session_seconds(self):
-        """CPU time of the sessions that have ended, which the kernel adds to their master's account."""
+    def cpu_of_sessions(self):
+        """Seconds that the sessions have run, in nanoseconds: proc(5), "schedstat"."""
+        return sum(int(Path(f"/proc/{pid}/schedstat").read_text().split()[0]) for pid in self.sessions()) / 1e9
+
+    def cpu_of_ended_sessions(self):
+        """The same of those that have ended, which the kernel adds to their master's account, in steps of 10 ms."""
         fields = Path(f"/proc/{self.pid()}/stat").read_text().rpartition(")")[2].split()
-        return (int(fields[13]) + int(fields[14])) / TICK
+        return (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
 
-    @contextmanager
-    def counting_calls(self):
-        """Has the system calls of master and sessions counted; gives a function that says how many there were."""
-        table = self.directory / "calls"
-        tracer = subprocess.Popen(["strace", "-f", "-c", "-o", table, "-p", str(self.pid())],
-                                  stderr=subprocess.PIPE, text=True)
-        try:
-            tracer.stderr.readline()  # "Process ... attached"
-            yield lambda: int(table.read_text().splitlines()[-1].split()[3])  # of "total"
-        finally:
-            tracer.send_signal(signal.SIGINT)
-            tracer.communicate()
+    def memory_of_sessions(self):
+        """MiB that are the sessions' own: proc(5), "smaps_rollup"."""
+        total = 0
+        for pid in self.sessions():
+            lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]
+            total += sum(int(line.split()[1]) for line in lines if line.startswith("Private_Dirty"))
+        return total / 1024
 
     def await_end_of_sessions(self):
-        children = Path(f"/proc/{self.pid()}/task/{self.pid()}/children")
         deadline = time.monotonic() + 30
-        while children.read_text().strip():
+        while self.sessions():
             if time.monotonic() > deadline:
                 raise RuntimeError("a session does not end")
             time.sleep(0.01)

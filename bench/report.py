@@ -1,39 +1,44 @@
 #!/usr/bin/env python3
-"""From the figures in build/bench/results.tsv to the table and the plot in docs/: bench/report.py."""
+"""From the figures in build/bench/results.tsv to tables and a plot: bench/report.py [--publish].
+
+They are printed, and written to build/bench/; with --publish into docs/ as well.
+"""
 
 import os
 import platform
 import re
 import subprocess
+import sys
 from collections import defaultdict
 from pathlib import Path
 from statistics import median
 
 from harness import PROJECT
-from scenarios import everything
+from scenarios import BUFFERS, everything
 
-RESULTS = PROJECT / "build/bench/results.tsv"
+OUTPUT = PROJECT / "build/bench"
+RESULTS = OUTPUT / "results.tsv"
 PAGE, PLOT = PROJECT / "docs/benchmarks.md", PROJECT / "docs/benchmarks.svg"
 BEGIN, END = "<!-- figures, by bench/report.py -->\n", "<!-- end of figures -->\n"
 
+FIGURES = {"cpu": ("CPU time of the sessions", 1000, "ms"), "time": ("Time for the client", 1000, "ms"),
+           "memory": ("Memory of a session", 1, "MiB")}
+
 # scenario, figure, theirs, ours, text, at most
 OTHERS = [
-    ("reads", "ns", "pread", "windows", "one 16 KiB read from windows mapped for it, mapping included, of pread", None),
-    ("reads", "ns", "memcpy", "windows", "one 16 KiB read from windows mapped for it, of a bare memcpy", None),
-    ("reads", "ns", "plain call", "unserved", "a read of a descriptor that is not served, of the plain call", 1.03),
+    ("single reads; 2.5 Gbit/s", "ns", "pread", "windows", "a read of 16 KiB from windows mapped for it, of pread", None),
+    ("single reads; 2.5 Gbit/s", "ns", "plain call", "unserved", "a read of a descriptor that is not served, of the plain call", 1.03),
     ("pressure", "wall", "without", "with", "a listed file of 32 MiB under memory pressure", 0.20),
     ("pressure", "wall", "without", "vmtouch", "the same file pinned by vmtouch", None),
     ("login", "wall", "plain", "0", "login, none listed", None),
-    ("login", "wall", "0", "100", "login, 100 listed, of none listed", None),
-    ("login", "wall", "0", "1000", "login, 1,000 listed, of none listed", None),
-    ("login", "wall", "0", "10000", "login, 10,000 listed, of none listed", 1.05),
+    ("login", "wall", "plain", "10000", "login, 10,000 listed", 1.02),
 ]
 
 GNUPLOT = """
-set terminal svg size 1200,{height} font "sans,12"
+set terminal svg size 1000,{height} font "sans,12"
 set output "{output}"
-set label "with the library, of what it is without: 1 is the same, less is better" at screen 0.98, screen 0.98 right
-set lmargin at screen 0.6
+set label "with the library, of what it is without (grey: without, again); less is better" at screen 0.98, screen 0.98 right
+set lmargin at screen 0.5
 set tmargin 3
 set logscale x 2
 set xrange [0.1:4]
@@ -42,7 +47,8 @@ set yrange [{count}-0.3:-0.7]
 set grid xtics
 set arrow from 1, graph 0 to 1, graph 1 nohead lw 2
 unset key
-plot "{data}" using 2:0:3:4:ytic(1) with xerrorbars pt 7 lw 2
+plot "{data}" using 5:($0+0.2):6:7 with xerrorbars pt 6 lc rgb "#999999", \\
+     "" using 2:0:3:4:ytic(1) with xerrorbars pt 7 lw 2 lc rgb "#1f5fa8"
 """
 
 
@@ -60,13 +66,6 @@ def ratio(ours, theirs):
     return median(shares), min(shares), max(shares)
 
 
-def show(values, unit):
-    scale, name = {"ns": (1, "ns"), "cpu": (1000, "ms"), "wall": (1000, "ms"), "calls": (1, "")}[unit]
-    if len(values) == 1:
-        return f"{values[0] * scale:,.0f} {name}".strip()
-    return f"{median(values) * scale:,.0f} {name} ({min(values) * scale:,.0f} to {max(values) * scale:,.0f})"
-
-
 def machine():
     """What the figures were taken on."""
     processors = Path("/proc/cpuinfo").read_text(encoding="utf-8")
@@ -79,39 +78,73 @@ def machine():
                       f"{os.cpu_count()} processors ({model[1] if model else platform.machine()})."])
 
 
-def rows_of(results):
-    for scenario, figure, theirs, ours, text, promised in OTHERS:
-        if (scenario, ours, figure) in results:
-            yield text, figure, results[scenario, theirs, figure], results[scenario, ours, figure], promised
+def cell(ours, theirs, promised=None):
+    share, least, most = ratio(ours, theirs)
+    missed = f", {promised:.2f} missed" if promised is not None and share > promised else ""
+    return f"**{share:.2f}** ({least:.2f} to {most:.2f}{missed})"
+
+
+def table_of(results, figure, scenarios, ways):
+    """Rows are scenarios, columns ways; nothing if none of them was measured."""
+    title, scale, unit = FIGURES[figure]
+    rows = []
+    for scenario in scenarios:
+        theirs = results.get((scenario.name, "without", figure))
+        if not theirs:
+            continue
+        promised = dict(zip(scenario.figures, scenario.promised)).get(figure)
+        cells = [f"{median(theirs) * scale:,.1f} {unit}"]
+        for way in ways:
+            ours = results.get((scenario.name, way, figure))
+            cells.append(cell(ours, theirs, promised if way == "with" else None) if ours else "")
+        rows.append(f"| {scenario.name} | " + " | ".join(cells) + f" | {len(theirs)} |")
+    if not rows:
+        return []
+    return [f"{title}:", "", f"| | without | {' | '.join(ways)} | runs |", "| --- |" + " --- |" * (len(ways) + 2), *rows, ""]
+
+
+def tables(results):
+    scenarios = everything()
+    buffers = [way.name for way in BUFFERS]
+    ways = list(dict.fromkeys(way.name for scenario in scenarios for way in scenario.ways if way.name not in buffers))
+    for figure in FIGURES:
+        measured = [s for s in scenarios if figure in s.figures and s.ways and s.ways[0].name not in buffers]
+        present = [way for way in ways if any((s.name, way, figure) in results for s in measured)]
+        yield from table_of(results, figure, measured, present)
+    yield from table_of(results, "cpu", [s for s in scenarios if s.ways and s.ways[0].name in buffers], buffers)
+    rows = [f"| {text} | {cell(results[scenario, ours, figure], results[scenario, theirs, figure], promised)} |"
+            for scenario, figure, theirs, ours, text, promised in OTHERS if (scenario, ours, figure) in results]
+    if rows:
+        yield from ["| others | ratio |", "| --- | --- |", *rows, ""]
+
+
+def plot(results, output):
+    """The library with its defaults, and the noise."""
+    points = []
     for scenario in everything():
-        for figure, promised in scenario.figures.items():
-            for way in scenario.ways[1:]:
-                theirs, ours = (results.get((scenario.name, name, figure)) for name in ("without", way.name))
-                if ours and theirs:
-                    text = scenario.text if way.name == "with" else f"{scenario.text}: {way.name}"
-                    yield text, figure, theirs, ours, promised if way.name == "with" else None
+        for figure in scenario.figures:
+            theirs, ours, again = (results.get((scenario.name, way, figure)) for way in ("without", "with", "without, again"))
+            if theirs and ours and again and figure != "memory":
+                numbers = " ".join(f"{number:.3f}" for number in (*ratio(ours, theirs), *ratio(again, theirs)))
+                points.append(f'"{scenario.name}: {figure.replace("cpu", "CPU")}" {numbers}')
+    data = OUTPUT / "plot.dat"
+    data.write_text("\n".join(points) + "\n", encoding="utf-8")
+    # beside the data, for the plot names it by the path that it is given
+    subprocess.run(["gnuplot"], check=True, text=True, cwd=OUTPUT, input=GNUPLOT.format(
+        output=output, data=data.name, count=len(points), height=120 + 28 * len(points)))
 
 
 def main():
     results = read_results()
-    table = ["| | without | with | ratio | at most | runs |", "| --- | --- | --- | --- | --- | --- |"]
-    points = []
-    for text, figure, theirs, ours, promised in rows_of(results):
-        share, least, most = ratio(ours, theirs)
-        label = {"ns": text, "cpu": f"CPU, {text}", "wall": f"time, {text}", "calls": f"system calls per MiB, {text}"}[figure]
-        missed = promised is not None and share > promised
-        table.append(f"| {label} | {show(theirs, figure)} | {show(ours, figure)} | **{share:.2f}** | "
-                     f"{'' if promised is None else f'{promised:.2f}'}{', missed' if missed else ''} | {len(ours)} |")
-        if figure != "calls":
-            points.append(f'"{label}" {share:.3f} {least:.3f} {most:.3f}')
-    data = RESULTS.with_name("plot.dat")
-    data.write_text("\n".join(points) + "\n", encoding="utf-8")
-    # beside the data, for the plot names it by the path that it is given
-    subprocess.run(["gnuplot"], check=True, text=True, cwd=data.parent, input=GNUPLOT.format(
-        output=PLOT, data=data.name, count=len(points), height=120 + 28 * len(points)))
-    page = PAGE.read_text(encoding="utf-8")
-    head, rest = page.split(BEGIN)
-    PAGE.write_text(head + BEGIN + "\n![ratios](benchmarks.svg)\n\n" + machine() + "\n\n" + "\n".join(table) + "\n\n" + END + rest.split(END)[1], encoding="utf-8")
+    text = "\n".join([machine(), "", *tables(results)])
+    print(text)
+    (OUTPUT / "report.md").write_text(text, encoding="utf-8")
+    plot(results, OUTPUT / "benchmarks.svg")
+    if sys.argv[1:] == ["--publish"]:
+        plot(results, PLOT)
+        head, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
+        PAGE.write_text(head + BEGIN + "\n![ratios](benchmarks.svg)\n\n" + text + "\n" + END + rest.split(END)[1], encoding="utf-8")
+    print(f"Written to {OUTPUT.relative_to(PROJECT)}/report.md and benchmarks.svg.")
 
 
 if __name__ == "__main__":

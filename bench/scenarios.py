@@ -1,4 +1,4 @@
-"""What is measured: each scenario is a file, a client, and the ways to serve it that are compared."""
+"""What is measured: each scenario is files, a client, a place where it is, and the ways to serve that are compared."""
 
 import os
 import shutil
@@ -7,93 +7,73 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from harness import Unavailable, Way
+from link import LOOPBACK
 
 MIB = 1 << 20
+LINKS = ("1 Gbit/s", "2.5 Gbit/s", "10 Gbit/s", "no limit")
+USUAL = LINKS[1]
 
-OFF, ON = ("UseSendfile off",), ("UseSendfile on",)
-LIBRARY = ("TransferMMapEngine on",)
+ON = ("TransferMMapEngine on",)
+SENDFILE = ("UseSendfile on",)
 
-# What people would do instead, or beside: only the larger buffer; and the library's, with the reads left to the kernel.
-SNDBUF = Way("SocketOptions sndbuf 262144", None, OFF, ("SocketOptions sndbuf 262144",))
-UNMAPPED = Way("TransferMMapMinSize 1000 GB", LIBRARY + ("TransferMMapMinSize 1000 GB",), OFF)
-
-
-def again(server):
-    """Without the library once more: what differs there is the machine's doing."""
-    return Way("without, again", None, server)
-
-
-def ways(server, *others, listed=False):
-    """Without the library and with it, and others."""
-    library = LIBRARY + (("TransferMMapFile {files}/data*",) if listed else ())
-    return [Way("without", None, server), Way("with", library, server), *others]
+# The first is what all are compared with. The second is the same again: what differs there is the machine's doing.
+WITHOUT, AGAIN = Way("without"), Way("without, again")
+WITH = Way("with", ON)
+SMALL = Way("with, MinSize 1", ON + ("TransferMMapMinSize 1",))
+LISTED = Way("listed", ON + ("TransferMMapFile {files}/data*",))
+READ = Way("with, all reads by the kernel", ON + ("TransferMMapMinSize 1000 GB",))
+MAPPED = Way("with, all windows mapped", ON, forced="map")
+SNDBUF = [Way(f"sndbuf {size >> 10} KB", server_alone=(f"SocketOptions sndbuf {size}",)) for size in (256 << 10, MIB)]
+BUFFERS = [Way(f"ReadSize {size}", ON + (f"TransferMMapReadSize {size}",))
+           for size in ("off", "64 KB", "128 KB", "256 KB", "512 KB", "1 MB")]
 
 
-def buffers():
-    """Without the library, and with it and transfer buffers of several sizes."""
-    return [Way("without", None, OFF)] + [
-        Way(f"TransferMMapReadSize {size}", LIBRARY + (f"TransferMMapReadSize {size}",), OFF)
-        for size in ("off", "64 KB", "128 KB", "256 KB", "512 KB", "1 MB")]
+def with_server(way, *server):
+    return Way(way.name, way.library, server)
 
 
 @dataclass
 class Scenario:
-    name: str
     text: str
-    ways: list
-    figures: dict  # "cpu" or "wall" -> at most this share of what it is without; None: no promise
-    get: tuple = ("ftp_get", "data")
-    size: int = 256 * MIB
-    copies: int = 1  # of the file, all fetched in 25 sessions
+    ways: list  # beside WITHOUT
+    place: str = USUAL
+    protocol: str = "ftp"
+    size: int = 128 * MIB
+    times: int = 1  # downloads; of as many files, if they are many
     clients: int = 1
-    times: int = 1  # one after the other: the clock of the CPU time has steps of 10 ms
-    rounds: int = 1  # of as many runs as were asked for: where little differs, more are needed
-    one_core: bool = True
-    quick: bool = True
+    figures: tuple = ("cpu", "time")
+    promised: tuple = ()  # for each figure, of what it is without; None: nothing
+    quick: bool = False
     text_file: bool = False
-    as_written: bool = False  # in the page cache; else as the first round, not counted, reads it from the disk
+    base: Way = WITHOUT
+
+    @property
+    def name(self):
+        return f"{self.text}; {self.place}"
+
+    def names(self):
+        return [f"data{number}" for number in range(self.times)] if self.times > 10 else ["data0"] * self.times
 
     def prepare(self, server):
-        write_file(server.files / "data", self.size, self.text_file)
-        if not self.as_written:
-            server.call("forget_pages", server.files / "data")
-        for copy in range(1, self.copies + 1 if self.copies > 1 else 1):
-            shutil.copy(server.files / "data", server.files / f"data{copy}")
+        write_file(server.files / "data0", self.size, self.text_file)
+        for name in self.names()[1:]:
+            if not (server.files / name).exists():
+                shutil.copy(server.files / "data0", server.files / name)
 
     def before(self, server):
-        """Before each download."""
+        """Before each round of a way."""
 
     def after(self, server):
         """Before the server's directory goes."""
 
-    def fetch(self, server):
-        for _ in range(self.times):
-            self.fetch_once(server)
-
-    def fetch_once(self, server):
-        if self.clients > 1:
-            fetch_many(server, self.clients)
-        elif self.copies > 1:
-            server.get("ftp_get", f"data[1-{self.copies}]", "-o", "/dev/null", "-Z", "--parallel-max", "25")
-        else:
-            server.get(*self.get)
-
 
 def write_file(path, size, text=False):
+    line = b"A line of a text file, of 64 bytes, as they are in a log or a list\n"
     with open(path, "wb") as file:
         for start in range(0, size, MIB):
             length = min(MIB, size - start)
-            file.write((b"A line of a text file, of 64 bytes, as they are in a log or a list\n" * (length // 64 + 1))[:length]
-                       if text else os.urandom(length))
+            file.write((line * (length // 64 + 1))[:length] if text else os.urandom(length))
     path.chmod(0o644)
-
-
-def fetch_many(server, clients):
-    url = server.url("data")
-    running = [subprocess.Popen(["curl", "-q", "-sS", "--noproxy", "*", "-o", "/dev/null", url])
-               for _ in range(clients)]
-    if any([client.wait() for client in running]):
-        raise RuntimeError("a client failed")
 
 
 def must(*command):
@@ -105,6 +85,9 @@ def must(*command):
 
 class Fuse(Scenario):
     """A file system whose every request takes 5 ms: NFS, or an object store, far away."""
+
+    def names(self):
+        return ["disk/broken"]
 
     def prepare(self, server):
         if not os.access("/dev/fuse", os.W_OK):
@@ -119,11 +102,14 @@ class Fuse(Scenario):
         server.call("disk_unmount")
 
 
-class Throttled(Scenario):
+class SlowDisk(Scenario):
     """A disk that does 500 requests a second, with Linux's own read-ahead of 128 KiB: a loop device."""
 
     reads_per_second = 500
     group = Path("/sys/fs/cgroup/blkio/xfermmap-bench")
+
+    def names(self):
+        return ["disk/data"]
 
     def prepare(self, server):
         if os.geteuid() != 0 or not self.group.parent.is_dir():
@@ -135,7 +121,7 @@ class Throttled(Scenario):
         self.device = must("losetup", "--find", "--show", "--direct-io=off", str(image))
         disk.mkdir()
         must("mount", self.device, str(disk))
-        write_file(disk / "broken", self.size)
+        write_file(disk / "data", self.size)
         must("blockdev", "--setra", "256", self.device)
         self.group.mkdir(exist_ok=True)
         number = os.stat(self.device).st_rdev
@@ -143,7 +129,7 @@ class Throttled(Scenario):
             f"{os.major(number)}:{os.minor(number)} {self.reads_per_second}")
 
     def before(self, server):
-        server.call("forget_pages", server.files / "disk/broken")
+        server.call("forget_pages", server.files / "disk/data")
         (self.group / "cgroup.procs").write_text(str(server.pid()))
 
     def after(self, server):
@@ -155,46 +141,42 @@ class Throttled(Scenario):
 
 
 # By bench/perread.c, which takes its turns by itself.
-READS = Scenario("reads", "single reads", [], {}, rounds=3)
+READS = Scenario("single reads", [], figures=("ns",))
+
+
+def small(size, count, protocol="ftp"):
+    text = f"{count} files of {size >> 10} KiB, " + ("in one session" if protocol == "ftp" else "20 a session")
+    return Scenario(text, [AGAIN, WITH, SMALL, LISTED], size=size, times=count, protocol=protocol,
+                    promised=(0.85 if size == MIB else 1.01,), figures=("cpu",))
 
 
 def everything():
-    small = [Scenario(f"small {size >> 10} KiB{' listed' * listed}",
-                      f"{size >> 10} KiB, {'listed' if listed else 'not listed'}, 500 in 25 sessions",
-                      ways(OFF, again(OFF), listed=listed), {"cpu": 1.00 if listed else 1.01}, size=size, copies=500,
-                      rounds=3 if size < MIB else 1, quick=False)
-             for listed in (False, True) for size in (4 << 10, MIB)]
+    whole = [AGAIN, WITH, LISTED, READ, MAPPED, *SNDBUF, Way("sendfile", server=SENDFILE)]
+    deflated = [with_server(way, "UseSendfile off", "DeflateEngine on") for way in (WITHOUT, AGAIN, WITH, READ)]
+    sent = [with_server(way, *SENDFILE) for way in (WITHOUT, AGAIN, WITH)]
+    cold = {"figures": ("time",), "promised": (0.25,), "place": LOOPBACK}
     return [
         READS,
-        Scenario("plain", "plain, UseSendfile off, 256 MiB warm",
-                 ways(OFF, SNDBUF, UNMAPPED),
-                 {"cpu": 0.90, "calls": None}),
-        Scenario("plain listed", "plain, 256 MiB warm, listed", ways(OFF, listed=True), {"cpu": None}, quick=False),
-        Scenario("plain written", "plain, 256 MiB as another program wrote it", ways(OFF, UNMAPPED), {"cpu": None},
-                 as_written=True, quick=False),
-        Scenario("ftps", "FTPS, 256 MiB warm", ways(OFF, SNDBUF, UNMAPPED), {"cpu": 0.82, "calls": None},
-                 get=("ftps_get", "data")),
-        Scenario("sftp", "SFTP, 128 MiB warm", ways(OFF, UNMAPPED), {"cpu": 1.00}, get=("sftp_get", "data"),
-                 size=128 * MIB, rounds=3, quick=False),
-        Scenario("mode z", "MODE Z, 32 MiB warm", ways(OFF, UNMAPPED), {"cpu": 1.00},
-                 get=("lftp_get", "data", "ftp:use-mode-z yes"), size=32 * MIB, quick=False),
-        Scenario("ascii", "ASCII, 64 MiB warm", ways(OFF, UNMAPPED), {"cpu": 1.00},
-                 get=("ftp_get", "data", "--use-ascii"), size=64 * MIB, quick=False, text_file=True),
-        Scenario("buffer plain", "plain, 256 MiB warm", buffers(), {"cpu": None}, quick=False),
-        Scenario("buffer ftps", "FTPS, 256 MiB warm", buffers(), {"cpu": None}, get=("ftps_get", "data"), quick=False),
-        Scenario("sendfile", "UseSendfile on, 1 GiB warm, 8 times", ways(ON, again(ON)),
-                 {"cpu": 1.01, "wall": 1.01, "calls": None}, size=1024 * MIB, times=8, quick=False),
-        *small,
-        Throttled("disk off", "cold 256 MiB, disk of 500 requests a second, UseSendfile off", ways(OFF),
-                  {"wall": 0.25}, one_core=False, get=("ftp_get", "disk/broken")),
-        Throttled("disk on", "cold 256 MiB, disk of 500 requests a second, UseSendfile on", ways(ON),
-                  {"wall": 0.25}, one_core=False, get=("ftp_get", "disk/broken")),
-        Fuse("fuse off", "cold 256 MiB, FUSE at 5 ms a request, UseSendfile off", ways(OFF), {"wall": 0.25},
-             one_core=False, get=("ftp_get", "disk/broken")),
-        Fuse("fuse on", "cold 256 MiB, FUSE at 5 ms a request, UseSendfile on", ways(ON), {"wall": 0.25},
-             one_core=False, get=("ftp_get", "disk/broken")),
-        Scenario("rate", "8 MiB at TransferRate RETR 2048", ways(OFF + ("TransferRate RETR 2048",)), {"wall": 1.05},
-                 size=8 * MIB, quick=False),
-        Scenario("64 clients", "64 clients, plain, 16 MiB warm", ways(OFF), {"wall": 1.00}, size=16 * MIB,
-                 clients=64, one_core=False, quick=False),
+        *(Scenario("plain, 128 MiB", whole, place=place, promised=(promised, None), figures=("cpu", "time", "memory"),
+                   quick=place in (USUAL, LOOPBACK))
+          for place, promised in zip((*LINKS, LOOPBACK), (None, 0.50, None, 0.35, 1.00), strict=True)),
+        *(Scenario("FTPS, 128 MiB", whole[:-1], place=place, protocol="ftps", promised=(0.78, None), quick=place == USUAL)
+          for place in (USUAL, LOOPBACK)),
+        Scenario("SFTP, 64 MiB", [AGAIN, WITH, READ], protocol="sftp", size=64 * MIB, promised=(1.00, None)),
+        Scenario("MODE Z, 32 MiB", deflated[1:], base=deflated[0], protocol="mode-z", size=32 * MIB, promised=(0.80, None)),
+        Scenario("ASCII, 64 MiB", [AGAIN, WITH, READ], protocol="ascii", size=64 * MIB, promised=(0.80, None),
+                 text_file=True),
+        Scenario("sendfile, 128 MiB, 8 times", sent[1:], times=8, base=sent[0],
+                 promised=(1.02, None)),
+        small(4 << 10, 400), small(64 << 10, 200), small(MIB, 100),
+        small(4 << 10, 400, "sessions"), small(64 << 10, 200, "sessions"), small(MIB, 100, "sessions"),
+        Scenario("plain, 128 MiB: buffers", BUFFERS, figures=("cpu",)),
+        Scenario("plain, 128 MiB: buffers", BUFFERS, place=LOOPBACK, figures=("cpu",)),
+        Scenario("400 files of 4 KiB: buffers", BUFFERS, size=4 << 10, times=400, figures=("cpu",)),
+        Scenario("20 clients, plain, 16 MiB", [AGAIN, WITH], size=16 * MIB, clients=20, place="no limit", figures=("time",),
+                 promised=(1.00,)),
+        SlowDisk("cold 128 MiB, disk of 500 requests a second", [AGAIN, WITH], **cold),
+        SlowDisk("the same by sendfile", sent[1:], base=sent[0], **cold),
+        Fuse("cold 128 MiB, FUSE at 5 ms a request", [AGAIN, WITH], **cold),
+        Fuse("the same by sendfile, FUSE", sent[1:], base=sent[0], **cold),
     ]

@@ -93,18 +93,19 @@ static bool take_size_or_percent(struct parser *parser, size_t count, char **arg
 /* For the log the words are kept: log_to() knows them. */
 static bool take_path(struct parser *parser, size_t count, char **arguments)
 {
+    static const char *const words[] = {"none", "syslog", "stderr"};
     char **text = member(parser);
     bool is_log = text == &parser->config->log;
-    const char *value = count != 1                                          ? NULL
-                        : arguments[0][0] == '/'                            ? arguments[0]
-                        : strcasecmp(arguments[0], "none") == 0             ? "none"
-                        : is_log && strcasecmp(arguments[0], "syslog") == 0 ? "syslog"
-                                                                            : NULL;
+    const char *value = count == 1 && arguments[0][0] == '/' ? arguments[0] : NULL;
 
+    for (size_t i = 0; count == 1 && i < (is_log ? sizeof words / sizeof words[0] : 1); i++) {
+        if (strcasecmp(arguments[0], words[i]) == 0)
+            value = words[i];
+    }
     if (value == NULL)
         return false;
     free(*text);
-    *text = *value == 'n' && !is_log ? NULL : strdup(value);
+    *text = is_log || value != words[0] ? strdup(value) : NULL;
     return true;
 }
 
@@ -147,7 +148,7 @@ static const struct directive ours[OUR_COUNT] = {
     [READ_SIZE] =
         OURS("TransferMMapReadSize", take_size_or_off, "a size from 32 KB to 1 MB, or off",
              AT(read_size), .least = 32 << 10, .most = 1 << 20),
-    [LOG] = OURS("TransferMMapLog", take_path, "an absolute path, syslog or none", AT(log)),
+    [LOG] = OURS("TransferMMapLog", take_path, "an absolute path, syslog, stderr or none", AT(log)),
     [STATUS_FILE] =
         OURS("TransferMMapStatusFile", take_path, "an absolute path or none", AT(status_path)),
 };

@@ -1,13 +1,29 @@
 #include "filesystem.h"
 
+#include <fcntl.h>
+#include <inttypes.h>
 #include <linux/magic.h>
-#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/vfs.h>
 
-#ifndef FUSE_SUPER_MAGIC /* not in the headers of Linux 5.10 */
+/* What older headers lack: Linux 5.10 the first two, all of them the third (fs/ntfs3/super.c). */
+#ifndef FUSE_SUPER_MAGIC
 #define FUSE_SUPER_MAGIC 0x65735546
 #endif
+#ifndef EXFAT_SUPER_MAGIC
+#define EXFAT_SUPER_MAGIC 0x2011bab0
+#endif
+#define NTFS3_SUPER_MAGIC 0x7366746e
 
+/* Looking into a hole of a file on tmpfs fills it. */
+static enum filesystem unless_holes(const struct stat64 *status, enum filesystem filesystem)
+{
+    return status->st_blocks * 512 >= status->st_size ? filesystem : FILESYSTEM_HOLES;
+}
+
+/* The reasons are in docs/compatibility.md, "File systems". */
 enum filesystem filesystem_of(int fd, const struct stat64 *status)
 {
     struct statfs system;
@@ -15,21 +31,62 @@ enum filesystem filesystem_of(int fd, const struct stat64 *status)
     if (fstatfs(fd, &system) == -1)
         return FILESYSTEM_UNMAPPED;
     switch ((uint32_t)system.f_type) { /* signed, and of 32 or 64 bits */
-    case PROC_SUPER_MAGIC:
-    case SYSFS_MAGIC:
-    case DEBUGFS_MAGIC:
-    case TRACEFS_MAGIC:
-    case SECURITYFS_MAGIC:
-    case CGROUP_SUPER_MAGIC:
-    case CGROUP2_SUPER_MAGIC:
-    case OVERLAYFS_SUPER_MAGIC:
-    case HUGETLBFS_MAGIC:
-        return FILESYSTEM_UNMAPPED;
+    case EXT4_SUPER_MAGIC:             /* that of ext2 and ext3, too */
+    case XFS_SUPER_MAGIC:
+    case BTRFS_SUPER_MAGIC:
+    case F2FS_SUPER_MAGIC:
+    case RAMFS_MAGIC:
+    case SQUASHFS_MAGIC:
+    case EROFS_SUPER_MAGIC_V1:
+    case ISOFS_SUPER_MAGIC:
+    case UDF_SUPER_MAGIC:
+    case MSDOS_SUPER_MAGIC:
+    case EXFAT_SUPER_MAGIC:
+    case NTFS3_SUPER_MAGIC:
+        return FILESYSTEM_MAPPED;
     case TMPFS_MAGIC:
-        return status->st_blocks * 512 >= status->st_size ? FILESYSTEM_MAPPED : FILESYSTEM_UNMAPPED;
+        return unless_holes(status, FILESYSTEM_MAPPED);
+    case OVERLAYFS_SUPER_MAGIC: /* its files may be on tmpfs */
+        return unless_holes(status, FILESYSTEM_CHECKED);
+    case NFS_SUPER_MAGIC:
+        return FILESYSTEM_CHECKED;
     case FUSE_SUPER_MAGIC:
         return FILESYSTEM_FUSE;
     default:
-        return FILESYSTEM_MAPPED;
+        return FILESYSTEM_UNMAPPED;
     }
+}
+
+uint64_t filesystem_mount(int fd)
+{
+#ifdef STATX_MNT_ID /* Linux 5.8 */
+    struct statx status;
+
+    if (statx(fd, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_MNT_ID, &status) == 0 &&
+        (status.stx_mask & STATX_MNT_ID) != 0)
+        return status.stx_mnt_id;
+#endif
+    return 0;
+}
+
+/* Lines of mountinfo, proc(5): "ID ID DEVICE ROOT MOUNTPOINT OPTIONS ... - TYPE ..." */
+struct filesystem_name filesystem_name(pid_t process, uint64_t mount)
+{
+    char path[64], point[PATH_MAX], type[64], *line = NULL;
+    struct filesystem_name name = {"an unknown file system"};
+    size_t room = 0;
+
+    (void)snprintf(path, sizeof path, "/proc/%" PRId32 "/mountinfo", (int32_t)process);
+    FILE *mounts = fopen(path, "re");
+    while (mounts != NULL && getline(&line, &room, mounts) != -1) {
+        const char *rest = strstr(line, " - ");
+        if (strtoull(line, NULL, 10) == mount && rest != NULL &&
+            sscanf(line, "%*s %*s %*s %*s %4095s", point) == 1 &&
+            sscanf(rest, " - %63s", type) == 1)
+            (void)snprintf(name.text, sizeof name.text, "%s at %s", type, point);
+    }
+    free(line);
+    if (mounts != NULL)
+        (void)fclose(mounts);
+    return name;
 }

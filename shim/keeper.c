@@ -26,11 +26,6 @@
  * one took, so that looking takes some 3 % of a processor at most. */
 enum { LEAST_SECONDS = 3, REST = 30 };
 
-enum {
-    NAMED_IN_LOG = 20,  /* files that the log names for one and the same reason */
-    CHANGES_IN_LOG = 20 /* changes of the list that a keeper logs, with its successors */
-};
-
 /* Of the master and its keepers alone. Sessions have no mapping of it. */
 static struct shared {
     atomic_uint newest;     /* keepers are numbered: the last one started, or what ended them all */
@@ -78,7 +73,7 @@ static bool is_to_go_on(void)
 static bool is_replaced(void)
 {
     return atomic_load(&shared->newest) > number &&
-           process_is_alive(atomic_load(&shared->process), atomic_load(&shared->start));
+           process_look(atomic_load(&shared->process), atomic_load(&shared->start)) != PROCESS_GONE;
 }
 
 /* ---- what it says ---- */
@@ -92,11 +87,11 @@ static void log_problems(void)
 {
     size_t named = 0;
 
-    for (size_t i = 0; i < held.count && named <= NAMED_IN_LOG; i++) {
+    for (size_t i = 0; i < held.count && named <= LOG_OF_A_KIND; i++) {
         const struct listed_file *file = held.files[i];
         if (file->problem == NULL)
             continue;
-        if (named++ < NAMED_IN_LOG)
+        if (named++ < LOG_OF_A_KIND)
             log_line("TransferMMapFile %s: %s; it is not kept in memory", file->path,
                      file->problem);
         else
@@ -126,7 +121,7 @@ static void log_ready(double took)
     size_t files = 0;
     int failure = 0;
 
-    if (times++ > CHANGES_IN_LOG)
+    if (times++ > LOG_OF_A_KIND)
         return;
     for (size_t i = 0; i < held.count; i++) {
         const struct residency *memory = &held.files[i]->memory;
@@ -143,7 +138,7 @@ static void log_ready(double took)
              "memory%s",
              times > 1 ? " have changed" : "", files, (double)bytes / (1 << 20), took,
              (double)locked / (1 << 20), held.count - files,
-             times > CHANGES_IN_LOG ? "; further changes are not logged" : "");
+             times > LOG_OF_A_KIND ? "; further changes are not logged" : "");
 }
 
 static void show_file(const struct listed_file *file)
@@ -271,9 +266,11 @@ static enum lookout_event watch(void)
 
 static void tell_stuck(void)
 {
-    static unsigned named;
+    static unsigned named; /* goes on in a successor */
 
-    if (named++ < NAMED_IN_LOG)
+    if (named++ == LOG_OF_A_KIND)
+        log_line("TransferMMapFile: ... no answer from more (not named here)");
+    else if (named <= LOG_OF_A_KIND)
         log_line("TransferMMapFile %s: no answer for %d s, or what looked at it was killed; it is "
                  "passed over, and tried again after a "
                  "minute",
@@ -350,11 +347,15 @@ static void reset_signals(void)
     (void)libc_next(pthread_sigmask)(SIG_SETMASK, &none, NULL);
 }
 
-/* Descriptors 0 to 2 lead nowhere: no library may write to what takes their numbers. */
+/* Descriptors 0 to 2 lead nowhere, but for one that the log uses: no library may write to what
+ * takes their numbers. */
 static void open_standard_descriptors(void)
 {
-    for (int fd = 0; fd <= STDERR_FILENO; fd++)
-        (void)libc_next(open)("/dev/null", O_RDWR);
+    int fd;
+
+    while ((fd = libc_next(open)("/dev/null", O_RDWR)) != -1 && fd <= STDERR_FILENO) {
+    }
+    (void)libc_next(close)(fd);
 }
 
 static void take_rights(void)
@@ -450,7 +451,7 @@ bool keeper_start(const struct config *directives)
     wanted = true;
     number = atomic_load(&shared->newest) + 1;
     (void)madvise(shared, sizeof *shared, MADV_DOFORK);
-    bool forked = process_fork_orphan(run, (void *)(uintptr_t)directives);
+    bool forked = process_fork_orphan(run, (void *)(uintptr_t)directives, log_descriptor());
     int failure = errno;
     (void)madvise(shared, sizeof *shared, MADV_DONTFORK);
     if (forked)
@@ -486,7 +487,8 @@ bool keeper_is_missing(void)
         return false;
     looked = time.tv_sec;
     pid_t process = atomic_load(&shared->process);
-    if (process == 0 || process == missed || process_is_alive(process, atomic_load(&shared->start)))
+    if (process == 0 || process == missed ||
+        process_look(process, atomic_load(&shared->start)) != PROCESS_GONE)
         return false;
     missed = process;
     return true;

@@ -8,8 +8,10 @@
 #include <fcntl.h>
 #include <fts.h>
 #include <glob.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* Of vm.max_map_count, for the process's own: libraries, heap, stacks. */
 enum { OTHER_MAPPINGS = 256 };
@@ -40,10 +42,25 @@ static struct listed_file *add(struct listed *listed, const char *path, unsigned
     return file;
 }
 
+/* @return false */
+__attribute__((format(printf, 2, 3))) static bool fail(struct listed_file *file, const char *format,
+                                                       ...)
+{
+    va_list arguments;
+
+    va_start(arguments, format);
+    free(file->problem);
+    if (vasprintf(&file->problem, format, arguments) == -1)
+        file->problem = NULL; /* not kept without a reason */
+    va_end(arguments);
+    return false;
+}
+
 static void remove_last(struct listed *listed)
 {
     struct listed_file *file = listed->files[--listed->count];
 
+    free(file->problem);
     free(file->path);
     free(file);
 }
@@ -64,6 +81,15 @@ static bool is_worth_listing(struct listed *listed, struct listed_file *file)
     return true;
 }
 
+/* @return why a file is not kept. Not even root may read all, where it is not root to the disk. */
+static const char *in_words(int failure)
+{
+    return failure == EACCES && geteuid() == 0
+               ? "root may not read it: NFS with root_squash, FUSE without allow_root, or a server "
+                 "without CAP_DAC_OVERRIDE"
+               : strerror(failure);
+}
+
 /* Add a file, of which stat(2) has said this; or, with NULL, `failure`, an errno. */
 static void add_file(struct listed *listed, const char *path, unsigned line,
                      const struct stat64 *status, int failure)
@@ -73,11 +99,11 @@ static void add_file(struct listed *listed, const char *path, unsigned line,
     if (file == NULL)
         return;
     if (status == NULL)
-        file->problem = strerror(failure);
+        fail(file, "%s", in_words(failure));
     else
         file->status = *status;
     if (status != NULL && !S_ISREG(status->st_mode))
-        file->problem = "is not a regular file";
+        fail(file, "is not a regular file");
     if (!is_worth_listing(listed, file))
         remove_last(listed);
 }
@@ -234,41 +260,49 @@ bool listed_is_same(const struct listed *held, const struct listed *found)
 
 /* ---- having them in memory ---- */
 
-/* O_NONBLOCK: should it have become a FIFO meanwhile, or a device. @return why it can't be kept */
-static const char *open_file(struct listed_file *file, int *fd, enum filesystem *kind)
+static bool fail_by_filesystem(struct listed_file *file, int fd, enum filesystem kind)
+{
+    struct filesystem_name name = filesystem_name(getpid(), filesystem_mount(fd));
+
+    return fail(file, "is on %s, which is left to the kernel%s", name.text,
+                kind == FILESYSTEM_HOLES ? " where a file has holes" : "");
+}
+
+/* O_NONBLOCK: should it have become a FIFO meanwhile, or a device. @return false: it can't be kept
+ */
+static bool open_file(struct listed_file *file, int *fd, enum filesystem *kind)
 {
     lookout_at(file->path);
     *fd = libc_next(open64)(file->path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
     if (*fd == -1 || fstat64(*fd, &file->status) == -1)
-        return strerror(errno);
+        return fail(file, "%s", in_words(errno));
     if (!S_ISREG(file->status.st_mode))
-        return "is not a regular file";
+        return fail(file, "is not a regular file");
     *kind = filesystem_of(*fd, &file->status);
-    if (*kind == FILESYSTEM_UNMAPPED)
-        return "is on a file system that is left to the kernel, or has holes on tmpfs";
+    if (*kind < FILESYSTEM_MAPPED)
+        return fail_by_filesystem(file, *fd, *kind);
     if ((uint64_t)file->status.st_size > SIZE_MAX)
-        return strerror(EFBIG);
+        return fail(file, "%s", strerror(EFBIG));
     lookout_at(file->path); /* to map it may mean to ask a server, too */
-    return NULL;
+    return true;
 }
 
-/* @return why it is not kept, NULL: it is mapped */
-static const char *map_file(struct listed_file *file, uint64_t memory, uint64_t *taken,
-                            uint64_t mappings)
+/* @return false: it is not kept */
+static bool map_file(struct listed_file *file, uint64_t memory, uint64_t *taken, uint64_t mappings)
 {
     enum filesystem kind = FILESYSTEM_UNMAPPED;
     int fd;
-    const char *problem = open_file(file, &fd, &kind);
+    bool mapped = open_file(file, &fd, &kind);
 
-    if (problem == NULL && mappings <= OTHER_MAPPINGS)
-        problem = "more files are listed than vm.max_map_count allows";
-    else if (problem == NULL && !limits_take(memory, taken, file->status.st_size))
-        problem = "no room for it in TransferMMapMaxMemory";
-    else if (problem == NULL && !residency_map(&file->memory, fd, kind, &file->status))
-        problem = strerror(errno);
+    if (mapped && mappings <= OTHER_MAPPINGS)
+        mapped = fail(file, "more files are listed than vm.max_map_count allows");
+    if (mapped && !limits_take(memory, taken, file->status.st_size))
+        mapped = fail(file, "no room for it in TransferMMapMaxMemory");
+    if (mapped && !residency_map(&file->memory, fd, kind, &file->status))
+        mapped = fail(file, "can't be mapped (%s): %s", strerror(errno), mapping_remedy(errno));
     if (fd != -1)
         (void)libc_next(close)(fd);
-    return problem;
+    return mapped;
 }
 
 void listed_map(struct listed *listed, uint64_t memory)
@@ -279,8 +313,7 @@ void listed_map(struct listed *listed, uint64_t memory)
         struct listed_file *file = listed->files[i];
         if (file->problem != NULL || file->skipped)
             continue;
-        file->problem = map_file(file, memory, &taken, mappings);
-        mappings -= file->problem == NULL;
+        mappings -= map_file(file, memory, &taken, mappings);
     }
 }
 
@@ -308,7 +341,7 @@ void listed_read_in(struct listed *listed, bool lock, bool (*go_on)(uint64_t byt
         struct listed_file *file = listed->files[i];
         if (file->memory.error == 0)
             continue;
-        file->problem = "could not be read in: Input/output error";
+        fail(file, "could not be read in: Input/output error");
         mapping_unmap(&file->memory.mapping);
     }
 }

@@ -20,8 +20,8 @@ struct listed_file {
     char *path;
     unsigned line; /* which argument of TransferMMapFile, counted from 0 */
     struct stat64 status;
-    const char *problem; /* why it is not kept, for people to read */
-    bool skipped;        /* it does not answer: nothing is known of it, nor of what is below it */
+    char *problem; /* why it is not kept, for people to read; allocated */
+    bool skipped;  /* it does not answer: nothing is known of it, nor of what is below it */
     struct residency memory;
     unsigned slot; /* a note of the keeper's: where the status shows it */
     struct {

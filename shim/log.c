@@ -6,6 +6,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -18,60 +20,97 @@ enum { LINE_MAX_BYTES = 8192 };
 
 static char target[PATH_MAX] = LOG_TO_SYSLOG;
 static bool echo;
+static struct stat64 standard_error; /* as it was at first; of mode 0: there was none */
+
+static bool is(const char *chosen, const char *word)
+{
+    return strcmp(chosen, word) == 0;
+}
+
+static bool is_file(const char *chosen)
+{
+    return !is(chosen, LOG_TO_SYSLOG) && !is(chosen, LOG_TO_STDERR) && !is(chosen, LOG_TO_NOWHERE);
+}
 
 void log_to(const char *chosen)
 {
     (void)snprintf(target, sizeof target, "%s", chosen);
 }
 
-void log_echo(bool on)
+static bool has_standard_error(void)
 {
-    struct stat64 standard_error;
+    struct stat64 now;
 
-    echo = on && fstat64(STDERR_FILENO, &standard_error) == 0 && !S_ISSOCK(standard_error.st_mode);
+    return fstat64(STDERR_FILENO, &now) == 0 &&
+           ((now.st_mode ^ standard_error.st_mode) & S_IFMT) == 0 &&
+           now.st_dev == standard_error.st_dev && now.st_ino == standard_error.st_ino;
 }
 
-/* A datagram of our own: syslog(3) would keep a descriptor open. */
-static void write_to_syslog(const char *message)
+void log_echo(bool on)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "/dev/log"};
+    if (standard_error.st_mode == 0 && fstat64(STDERR_FILENO, &standard_error) == 0 &&
+        S_ISSOCK(standard_error.st_mode))
+        standard_error.st_mode = 0;
+    echo = on;
+}
+
+/* @return descriptor, -1: errno */
+static int open_syslog(void)
+{
+    const struct sockaddr_un address = {.sun_family = AF_UNIX, .sun_path = "/dev/log"};
+    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+
+    if (fd == -1 || connect(fd, (const struct sockaddr *)&address, sizeof address) == 0)
+        return fd;
+    int failure = errno;
+    (void)libc_next(close)(fd);
+    errno = failure;
+    return -1;
+}
+
+/* A datagram of our own: syslog(3) would keep a descriptor open. @return false: there is none */
+static bool write_to_syslog(const char *message)
+{
     char datagram[LINE_MAX_BYTES];
     int length = snprintf(datagram, sizeof datagram, "<%d>%s[%d]: libxfermmap: %s",
                           LOG_FTP | LOG_NOTICE, program_invocation_short_name, getpid(), message);
-    int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    int fd = open_syslog();
 
     if (fd == -1)
-        return;
-    if (length > 0 && connect(fd, (const struct sockaddr *)&address, sizeof address) == 0)
+        return false;
+    if (length > 0)
         (void)send(fd, datagram, strnlen(datagram, sizeof datagram), MSG_NOSIGNAL);
     (void)libc_next(close)(fd);
+    return true;
 }
 
-/* Beyond RLIMIT_FSIZE a write raises SIGXFSZ, which is not for the program to see. */
-static void write_line(int fd, const char *line, size_t length)
+/* Beyond RLIMIT_FSIZE a write raises SIGXFSZ, and SIGPIPE into a pipe that nobody reads: neither is
+ * for the program to see. */
+static void write_quietly(int fd, const char *line, size_t length)
 {
     const struct timespec at_once = {0};
-    sigset_t one, former, pending;
+    sigset_t ours, former, pending;
 
-    sigemptyset(&one);
-    sigaddset(&one, SIGXFSZ);
-    (void)libc_next(pthread_sigmask)(SIG_BLOCK, &one, &former);
+    sigemptyset(&ours);
+    sigaddset(&ours, SIGXFSZ);
+    sigaddset(&ours, SIGPIPE);
+    (void)libc_next(pthread_sigmask)(SIG_BLOCK, &ours, &former);
     (void)sigpending(&pending);
-    if (write(fd, line, length) == -1 && errno == EFBIG && sigismember(&pending, SIGXFSZ) == 0)
-        (void)sigtimedwait(&one, NULL, &at_once);
+    int raised = write(fd, line, length) != -1 ? 0 : errno == EFBIG ? SIGXFSZ : SIGPIPE;
+    sigemptyset(&ours);
+    if (raised != 0 && sigismember(&pending, raised) == 0) {
+        sigaddset(&ours, raised);
+        (void)sigtimedwait(&ours, NULL, &at_once);
+    }
     (void)libc_next(pthread_sigmask)(SIG_SETMASK, &former, NULL);
 }
 
-/* @return false: the file can't be opened */
-static bool write_to_file(const char *message)
+static void write_line(int fd, const char *message)
 {
     char line[LINE_MAX_BYTES], host[HOST_NAME_MAX + 1] = "localhost", date[32];
     struct timespec now;
     struct tm local;
-    int fd = ownfile_open(target, O_WRONLY | O_APPEND | O_CREAT, 0640);
 
-    if (fd == -1)
-        return false;
     (void)clock_gettime(CLOCK_REALTIME, &now);
     (void)gethostname(host, sizeof host - 1);
     (void)strftime(date, sizeof date, "%F %T", localtime_r(&now.tv_sec, &local));
@@ -79,9 +118,48 @@ static bool write_to_file(const char *message)
         snprintf(line, sizeof line, "%s,%03ld %s %s[%d]: libxfermmap: %s\n", date,
                  now.tv_nsec / 1000000, host, program_invocation_short_name, getpid(), message);
     if (length > 0)
-        write_line(fd, line, strnlen(line, sizeof line));
+        write_quietly(fd, line, strnlen(line, sizeof line));
+}
+
+/* @return false: the file can't be opened */
+static bool write_to_file(const char *message)
+{
+    int fd = ownfile_open(target, O_WRONLY | O_APPEND | O_CREAT, 0640);
+
+    if (fd == -1)
+        return false;
+    write_line(fd, message);
     (void)libc_next(close)(fd);
     return true;
+}
+
+/* Nothing to wait for: a pipe may be full. @return false: there is none */
+static bool write_to_standard_error(const char *message)
+{
+    struct pollfd ready = {.fd = STDERR_FILENO, .events = POLLOUT};
+
+    if (!has_standard_error())
+        return false;
+    if (poll(&ready, 1, 0) == 1)
+        write_line(STDERR_FILENO, message);
+    return true;
+}
+
+bool log_try(const char *chosen)
+{
+    if (!is(chosen, LOG_TO_SYSLOG))
+        return !is_file(chosen) || ownfile_try(chosen);
+    int fd = open_syslog();
+    if (fd != -1)
+        (void)libc_next(close)(fd);
+    return fd != -1;
+}
+
+int log_descriptor(void)
+{
+    bool used = is(target, LOG_TO_STDERR) || (!log_try(target) && !log_try(LOG_TO_SYSLOG));
+
+    return used && has_standard_error() ? STDERR_FILENO : -1;
 }
 
 /* A name with a newline would make a line of its own. */
@@ -103,10 +181,10 @@ void log_line(const char *format, ...)
     (void)vsnprintf(message, sizeof message, format, arguments);
     va_end(arguments);
     make_one_line(message);
-    if (strcmp(target, LOG_TO_SYSLOG) == 0 ||
-        (strcmp(target, LOG_TO_NOWHERE) != 0 && !write_to_file(message)))
-        write_to_syslog(message);
-    if (echo)
-        (void)fprintf(stderr, "%s: libxfermmap: %s\n", program_invocation_short_name, message);
+    bool shown = (echo || is(target, LOG_TO_STDERR)) && write_to_standard_error(message);
+    bool written = is(target, LOG_TO_NOWHERE) || (is(target, LOG_TO_STDERR) && shown) ||
+                   (is_file(target) && write_to_file(message)) || write_to_syslog(message);
+    if (!written && !shown)
+        (void)write_to_standard_error(message);
     errno = saved;
 }

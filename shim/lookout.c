@@ -53,7 +53,7 @@ static struct stuck *unused_entry(void)
 
     for (struct stuck *entry = stuck; entry < stuck + MOST_STUCK; entry++) {
         if (entry->path != NULL && now() - entry->since >= RETRY_SECONDS &&
-            !process_is_alive(entry->child, entry->start)) {
+            process_look(entry->child, entry->start) == PROCESS_GONE) {
             free(entry->path);
             entry->path = NULL;
         }

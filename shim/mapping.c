@@ -1,5 +1,6 @@
 #include "mapping.h"
 
+#include <errno.h>
 #include <sys/mman.h>
 
 bool mapping_map(struct mapping *mapping, int fd, enum filesystem kind, off64_t start,
@@ -19,6 +20,28 @@ bool mapping_map(struct mapping *mapping, int fd, enum filesystem kind, off64_t 
         (void)madvise(memory, length, MADV_HUGEPAGE);
     *mapping = (struct mapping){.memory = memory, .start = start, .length = length};
     return true;
+}
+
+const char *mapping_remedy(int failure)
+{
+    switch (failure) {
+    case ENODEV:
+        return "its file system caches no files (FUSE with direct I/O: mergerfs cache.files=off, "
+               "virtiofs cache=never); have it cache them";
+    case EACCES:
+        return "a security policy forbids it; SELinux: allow the server \"map\" on files of this "
+               "type, see ausearch -m avc";
+    case EPERM:
+        return "a security module or a seccomp filter forbids it; see the audit log, and "
+               "SystemCallFilter in the server's unit";
+    case EAGAIN:
+        return "what the server maps is locked, and it may lock no more; raise LimitMEMLOCK in "
+               "its unit, or ulimit -l";
+    case ENOMEM:
+        return "raise LimitAS in the server's unit, or ulimit -v, or vm.max_map_count";
+    default:
+        return "see the kernel's log";
+    }
 }
 
 void mapping_unmap(struct mapping *mapping)

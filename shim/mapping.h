@@ -26,6 +26,13 @@ struct mapping {
 bool mapping_map(struct mapping *mapping, int fd, enum filesystem kind, off64_t start,
                  size_t length);
 
+/*
+ * What to do about a mapping that the kernel has refused.
+ * @param failure  errno of mmap(2)
+ * @return part of a sentence, which follows that error's text
+ */
+const char *mapping_remedy(int failure);
+
 /* Unmap, if anything is mapped. Keeps errno. */
 void mapping_unmap(struct mapping *mapping);
 

@@ -36,21 +36,24 @@ static uint64_t number_in(const char *path, uint64_t otherwise)
     return end != text ? number : otherwise;
 }
 
+static uint64_t least(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
+}
+
 /* The least limit from this cgroup up to the root of its hierarchy. */
 static uint64_t limit_of_cgroup(const char *root, const char *group, const char *name)
 {
     char path[PATH_MAX], directory[PATH_MAX];
-    uint64_t least = UINT64_MAX;
+    uint64_t limit = UINT64_MAX;
 
     (void)snprintf(directory, sizeof directory, "%s", group);
     for (char *end = directory + strlen(directory); end != NULL; end = strrchr(directory, '/')) {
         *end = '\0';
-        if (snprintf(path, sizeof path, "%s%s/%s", root, directory, name) < (int)sizeof path) {
-            uint64_t limit = number_in(path, UINT64_MAX);
-            least = limit < least ? limit : least;
-        }
+        if (snprintf(path, sizeof path, "%s%s/%s", root, directory, name) < (int)sizeof path)
+            limit = least(limit, number_in(path, UINT64_MAX));
     }
-    return least;
+    return limit;
 }
 
 static bool has_memory_controller(const char *controllers, const char *end)
@@ -66,7 +69,7 @@ static bool has_memory_controller(const char *controllers, const char *end)
 static uint64_t limit_of_cgroups(void)
 {
     char text[4096], *rest;
-    uint64_t least = UINT64_MAX, limit;
+    uint64_t limit = UINT64_MAX;
 
     (void)read_small_file("/proc/self/cgroup", text, sizeof text);
     for (char *line = strtok_r(text, "\n", &rest); line != NULL;
@@ -76,22 +79,32 @@ static uint64_t limit_of_cgroups(void)
         if (group == NULL)
             continue;
         if (group == controllers + 1)
-            limit = limit_of_cgroup("/sys/fs/cgroup", group + 1, "memory.max");
+            limit =
+                least(limit, least(limit_of_cgroup("/sys/fs/cgroup", group + 1, "memory.max"),
+                                   limit_of_cgroup("/sys/fs/cgroup", group + 1, "memory.high")));
         else if (has_memory_controller(controllers + 1, group))
-            limit = limit_of_cgroup("/sys/fs/cgroup/memory", group + 1, "memory.limit_in_bytes");
-        else
-            continue;
-        least = limit < least ? limit : least;
+            limit = least(limit, limit_of_cgroup("/sys/fs/cgroup/memory", group + 1,
+                                                 "memory.limit_in_bytes"));
     }
-    return least;
+    return limit;
+}
+
+/* Huge pages of all sizes that are reserved, bytes: Linux 4.16. */
+static uint64_t reserved(void)
+{
+    static const char name[] = "\nHugetlb:";
+    char text[4096];
+
+    (void)read_small_file("/proc/meminfo", text, sizeof text);
+    const char *line = strstr(text, name);
+    return line != NULL ? strtoull(line + sizeof name - 1, NULL, 10) * 1024 : 0;
 }
 
 uint64_t limits_memory(void)
 {
     uint64_t machine = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
-    uint64_t group = limit_of_cgroups();
 
-    return group < machine ? group : machine;
+    return least(limit_of_cgroups(), machine - least(reserved(), machine));
 }
 
 static bool may_lock_all(void)

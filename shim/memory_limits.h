@@ -9,8 +9,8 @@
 #include <sys/types.h>
 
 /*
- * The memory that this process can have: the machine's, or its memory cgroup's limit (v1 or v2, any
- * level of it) where that is less.
+ * The memory that this process can have: the machine's without reserved huge pages, or its memory
+ * cgroup's limit (of v1, or memory.max and memory.high of v2, any level of it) where that is less.
  * @return bytes
  * Source: proc(5), cgroups(7), and the kernel's Documentation/admin-guide/cgroup-v{1/memory,2}.rst
  */

@@ -25,13 +25,19 @@ void ownfile_as(uid_t user)
     owner = user;
 }
 
-bool ownfile_directory_safe(const char *path)
+/* @param copy  a buffer of PATH_MAX bytes */
+static const char *directory_of(const char *path, char *copy)
 {
-    char copy[PATH_MAX];
+    (void)snprintf(copy, PATH_MAX, "%s", path);
+    return dirname(copy);
+}
+
+/* @return false: errno EPERM, or as of stat(2) */
+static bool is_safe(const char *name)
+{
     struct stat64 directory;
 
-    (void)snprintf(copy, sizeof copy, "%s", path);
-    if (stat64(dirname(copy), &directory) == -1)
+    if (stat64(name, &directory) == -1)
         return false;
     errno = EPERM;
     return !(directory.st_mode & S_IWOTH) && (directory.st_uid == 0 || directory.st_uid == owner);
@@ -43,11 +49,12 @@ int ownfile_open(const char *path, int flags, mode_t mode)
     /* no handler of the server's may run with these rights */
     struct critical section = critical_enter();
     uid_t server = geteuid();
+    char copy[PATH_MAX];
     int fd = -1;
 
     if (server != owner) /* this thread only; seteuid(3) would change all threads of the program */
         (void)syscall(SET_USERS, -1, owner, -1);
-    if (ownfile_directory_safe(path))
+    if (is_safe(directory_of(path, copy)))
         fd = libc_next(open64)(path, flags | safe, mode);
     int failure = errno;
     if (server != owner)
@@ -55,4 +62,16 @@ int ownfile_open(const char *path, int flags, mode_t mode)
     critical_leave(&section);
     errno = failure;
     return fd;
+}
+
+bool ownfile_try(const char *path)
+{
+    int fd = ownfile_open(path, O_WRONLY, 0);
+
+    if (fd != -1) {
+        (void)libc_next(close)(fd);
+        return true;
+    }
+    char copy[PATH_MAX];
+    return errno == ENOENT && access(directory_of(path, copy), W_OK | X_OK) == 0;
 }

@@ -13,17 +13,18 @@
 void ownfile_as(uid_t user);
 
 /*
- * Whether nobody but its owner and group can replace `path`: its directory is not world-writable,
- * and belongs to root or to the user of ownfile_as().
- * @return false: errno EPERM, or as of stat(2)
- */
-bool ownfile_directory_safe(const char *path);
-
-/*
- * Open a file by that rule, without following a link at its end.
+ * Open a file by that rule: its directory belongs to root or to the user of ownfile_as(), and is
+ * not writable by everyone. No link is followed at its end.
  * @param flags  of open(2); O_NOFOLLOW, O_CLOEXEC, O_NOCTTY and O_NONBLOCK are added
  * @return descriptor; -1: errno EPERM for the directory, or as of stat(2) and open(2)
  */
 int ownfile_open(const char *path, int flags, mode_t mode);
+
+/*
+ * Whether ownfile_open() could open a file for writing, and make one that is not there. Makes none.
+ * For the tool: of the rights, the effective ones count.
+ * @return false: errno as of ownfile_open(), or access(2) for the directory
+ */
+bool ownfile_try(const char *path);
 
 #endif

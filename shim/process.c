@@ -5,9 +5,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -19,13 +21,25 @@
 #define SYS_close_range 436
 #endif
 
-uint64_t process_start(pid_t process)
+/* The start of a zombie. */
+#define ENDED UINT64_MAX
+
+/* Whether numbers in /proc are those of the caller's PID namespace. */
+static bool proc_is_ours(void)
+{
+    char self[16] = "";
+
+    return readlink("/proc/self", self, sizeof self - 1) > 0 && strtol(self, NULL, 10) == getpid();
+}
+
+/* @return 0: not seen; ENDED */
+static uint64_t look_up(pid_t process)
 {
     enum { FIELDS_BETWEEN = 20 }; /* from the name, which may hold anything, to "starttime" */
     char path[32], line[1024];
 
     (void)snprintf(path, sizeof path, "/proc/%d/stat", process);
-    int fd = libc_next(open)(path, O_RDONLY | O_CLOEXEC);
+    int fd = proc_is_ours() ? libc_next(open)(path, O_RDONLY | O_CLOEXEC) : -1;
     if (fd == -1)
         return 0;
     ssize_t length = libc_next(read)(fd, line, sizeof line - 1);
@@ -33,16 +47,38 @@ uint64_t process_start(pid_t process)
     line[length > 0 ? length : 0] = '\0';
 
     const char *field = strrchr(line, ')');
-    if (field == NULL || field[1] == '\0' || field[2] == 'Z' || field[2] == 'X')
-        return 0; /* a zombie has ended */
+    if (field == NULL || field[1] == '\0')
+        return 0;
+    if (field[2] == 'Z' || field[2] == 'X')
+        return ENDED;
     for (int i = 0; field != NULL && i < FIELDS_BETWEEN; i++)
         field = strchr(field + 1, ' ');
     return field != NULL ? strtoull(field, NULL, 10) : 0;
 }
 
-bool process_is_alive(pid_t process, uint64_t start)
+uint64_t process_start(pid_t process)
 {
-    return process > 0 && start != 0 && process_start(process) == start;
+    uint64_t start = look_up(process);
+
+    return start != ENDED ? start : 0;
+}
+
+enum process_state process_look(pid_t process, uint64_t start)
+{
+    uint64_t now = process > 0 ? look_up(process) : ENDED;
+
+    if (now == ENDED)
+        return PROCESS_GONE;
+    if (now != 0 && start != 0)
+        return now == start ? PROCESS_ALIVE : PROCESS_GONE;
+    return kill(process, 0) == -1 && errno == ESRCH ? PROCESS_GONE : PROCESS_UNKNOWN;
+}
+
+uint64_t process_namespace(void)
+{
+    struct stat64 status;
+
+    return stat64("/proc/self/ns/pid", &status) == 0 ? status.st_ino : 0;
 }
 
 int process_open(pid_t process)
@@ -69,7 +105,7 @@ static void discard_child_signal(const sigset_t *child_signal)
 }
 
 /* The process between: its exit status carries the errno. */
-static int fork_twice(void (*body)(void *argument), void *argument)
+static int fork_twice(void (*body)(void *argument), void *argument, int kept)
 {
     int status = 0;
     pid_t between = fork();
@@ -77,7 +113,12 @@ static int fork_twice(void (*body)(void *argument), void *argument)
     if (between == -1)
         return errno;
     if (between == 0) {
-        process_close_from(0); /* before the server goes on: it may bind its ports again */
+        /* before the server goes on: it may bind its ports again */
+        for (int fd = 0; fd <= STDERR_FILENO; fd++) {
+            if (fd != kept)
+                (void)libc_next(close)(fd);
+        }
+        process_close_from(STDERR_FILENO + 1);
         pid_t orphan = fork();
         if (orphan == 0)
             body(argument);
@@ -89,7 +130,7 @@ static int fork_twice(void (*body)(void *argument), void *argument)
     return WIFEXITED(status) ? WEXITSTATUS(status) : ECHILD;
 }
 
-bool process_fork_orphan(void (*body)(void *argument), void *argument)
+bool process_fork_orphan(void (*body)(void *argument), void *argument, int kept)
 {
     sigset_t child_signal, former, pending;
 
@@ -97,7 +138,7 @@ bool process_fork_orphan(void (*body)(void *argument), void *argument)
     sigaddset(&child_signal, SIGCHLD);
     (void)libc_next(pthread_sigmask)(SIG_BLOCK, &child_signal, &former);
     (void)sigpending(&pending);
-    int failure = fork_twice(body, argument);
+    int failure = fork_twice(body, argument, kept);
     if (sigismember(&pending, SIGCHLD) == 0)
         discard_child_signal(&child_signal);
     (void)libc_next(pthread_sigmask)(SIG_SETMASK, &former, NULL);

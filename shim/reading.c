@@ -6,11 +6,17 @@
 #include "stream.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* How much of a file a session has mapped at a time, bytes. */
 #define WINDOW ((size_t)4 << 20)
+
+/* How much is copied after one look at its end, bytes. On FUSE, which reads so much at once, to
+ * touch a page farther ahead has the kernel read around that, and takes three times as long. */
+#define PIECE ((size_t)128 << 10)
 
 /* What one call reads at most, bytes: read(2). */
 #define MOST_BYTES ((size_t)0x7ffff000)
@@ -42,14 +48,33 @@ enum outcome {
 
 /* ---- from the window: with the stream's busy flag held ---- */
 
-/* Ask for the file's size again. @return false: it can't be had */
+/* Whether the kernel is asked for the state of the file before each read: as its own read() asks
+ * the other side of a network file system, or which layer of an overlay has the file by now. */
+static bool is_checked(const struct stream *stream)
+{
+    return stream->filesystem >= FILESYSTEM_CHECKED;
+}
+
+static bool is_same_time(const struct statx_timestamp *a, const struct timespec *b)
+{
+    return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
+}
+
+/* Ask for the file's size again. Not for its atime: FUSE would ask the other side after each read.
+ * @return false: it can't be had, or the file has changed */
 static bool look_at_size(struct stream *stream)
 {
-    struct stat64 status;
+    const unsigned wanted = STATX_SIZE | STATX_MTIME | STATX_CTIME;
+    struct statx status;
 
-    if (fstat64(stream_fd(stream), &status) == -1 || !atomic_load(&stream->served))
+    if (statx(stream_fd(stream), "", AT_EMPTY_PATH, wanted, &status) == -1 ||
+        !atomic_load(&stream->served))
         return false;
-    stream->size = status.st_size;
+    if (is_checked(stream) && ((off64_t)status.stx_size != stream->size ||
+                               !is_same_time(&status.stx_mtime, &stream->modified) ||
+                               !is_same_time(&status.stx_ctime, &stream->changed)))
+        return false;
+    stream->size = (off64_t)status.stx_size;
     return true;
 }
 
@@ -58,7 +83,7 @@ static ssize_t readable(struct stream *stream, const struct request *request, of
 {
     off64_t wanted = (off64_t)request->length;
 
-    if (offset <= stream->size && wanted <= stream->size - offset)
+    if (!is_checked(stream) && offset <= stream->size && wanted <= stream->size - offset)
         return (ssize_t)wanted;
     /* The file may have grown: at its end the kernel is asked each time. */
     if (!look_at_size(stream))
@@ -68,12 +93,14 @@ static ssize_t readable(struct stream *stream, const struct request *request, of
     return (ssize_t)(wanted < stream->size - offset ? wanted : stream->size - offset);
 }
 
-/* The window that begins with the page of `offset`. @return its length, bytes */
+/* Where a window that is to have `offset` begins, with a page. @return its length, bytes */
 static size_t window_at(const struct stream *stream, off64_t offset, off64_t *start)
 {
     *start = offset - offset % sysconf(_SC_PAGESIZE);
-    off64_t rest = stream->size - *start;
-    return rest < (off64_t)WINDOW ? (size_t)rest : WINDOW;
+    off64_t end = *start + (off64_t)WINDOW < stream->size ? *start + (off64_t)WINDOW : stream->size;
+    if (turn_covers(&stream->turn, offset, 1))
+        end = stream->turn.end;
+    return (size_t)(end - *start);
 }
 
 /* Map for sequential readers only, and where that costs less; random reads go to the kernel. */
@@ -84,14 +111,12 @@ static bool worth_mapping(struct stream *stream, off64_t offset, size_t length)
     bool reads_on =
         readahead_follow(&stream->reader, stream_fd(stream), offset, length, stream->size);
 
-    if (length == 0)
-        return reads_on;
-    if (reads_on && !turn_covers(&stream->turn, offset, length)) {
+    if (reads_on && length > 0 && !turn_covers(&stream->turn, offset, length)) {
         turn_end(&stream->turn, &stream->window);
         size_t window = window_at(stream, offset, &start);
-        turn_begin(&stream->turn, start, window);
+        turn_begin(&stream->turn, start, window, stream->filesystem);
     }
-    return (reads_on && stream->turn.maps) ||
+    return (reads_on && (stream->turn.maps || length == 0)) ||
            mapping_at(&stream->window, offset, &available) != NULL;
 }
 
@@ -105,7 +130,7 @@ static bool move_window(struct stream *stream, off64_t offset)
         return false; /* it shrank since the read began */
     size_t length = window_at(stream, offset, &start);
     if (!mapping_map(&stream->window, stream_fd(stream), stream->filesystem, start, length)) {
-        status_add(STATUS_REFUSED, 1);
+        status_note(STATUS_REFUSED, (uint64_t)errno);
         return false;
     }
     if (!atomic_load(&stream->served)) { /* closed by another thread: this may be another file's */
@@ -166,6 +191,7 @@ static bool copy_part(struct stream *stream, off64_t offset, char *to, size_t le
             continue;
         }
         size_t step = length < available ? length : available;
+        step = step < PIECE ? step : PIECE;
         offset += (off64_t)step;
         if (!copy_mapped(stream, offset, to, memory, step))
             return false;

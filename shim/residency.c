@@ -96,13 +96,14 @@ static int touch(const char *memory, size_t length)
 /*
  * Whether the kernel reads this file in by huge pages, for which mapping_map() has asked. It does
  * so when they are touched, two of them ahead; what MADV_WILLNEED asks for comes in small ones.
+ * If mincore(2) does not tell the truth, no: then it is asked for all.
  */
-static bool comes_in_huge_pages(const struct mapping *mapping)
+static bool comes_in_huge_pages(const struct residency *file)
 {
     unsigned char there[HUGE_PAGE / 4096];
 
-    if (mapping->length < HUGE_PAGE || touch(mapping->memory, 1) != 0 ||
-        mincore(mapping->memory, HUGE_PAGE, there) == -1)
+    if (!file->told || length_of(file) < HUGE_PAGE || touch(file->mapping.memory, 1) != 0 ||
+        mincore(file->mapping.memory, HUGE_PAGE, there) == -1)
         return false;
     for (size_t i = 0; i < HUGE_PAGE / page_size(); i++) {
         if ((there[i] & 1) == 0)
@@ -136,8 +137,7 @@ void residency_read_in(struct residency *const *files, size_t count, bool lock,
         size_t length = piece_at(files, done);
         for (; asked.file < count && ahead < AHEAD; step(files, &asked)) {
             if (asked.offset == 0)
-                asks = length_of(files[asked.file]) > 0 &&
-                       !comes_in_huge_pages(&files[asked.file]->mapping);
+                asks = length_of(files[asked.file]) > 0 && !comes_in_huge_pages(files[asked.file]);
             if (asks)
                 ask_for(files[asked.file], asked.offset, piece_at(files, asked));
             ahead += piece_at(files, asked);

@@ -13,7 +13,7 @@
 
 struct residency {
     struct mapping mapping; /* the whole file; empty: there is nothing to do */
-    bool told;              /* whether residency_bytes() can be told; see residency_map() */
+    bool told;              /* whether mincore(2) tells the truth; see residency_map() */
     int error;              /* EIO: not all of it could be read */
     int lock_error;         /* errno of mlock(2), if not all of it could be locked */
     size_t locked;          /* bytes */

@@ -6,6 +6,7 @@
 #include "keeper.h"
 #include "libc.h"
 #include "log.h"
+#include "mapping.h"
 #include "ownfile.h"
 #include "readahead.h"
 #include "readsize.h"
@@ -115,6 +116,15 @@ static void share_status(void)
                                    : strerror(errno));
 }
 
+static void log_some(const struct config_list *lines)
+{
+    for (size_t i = 0; i < lines->count && i < LOG_OF_A_KIND; i++)
+        log_line("%s", lines->items[i]);
+    if (lines->count > LOG_OF_A_KIND)
+        log_line("%s: ... and %zu more; xfermmap check names them", config_path,
+                 lines->count - LOG_OF_A_KIND);
+}
+
 /*
  * Read the directive file and put it in force. With an error nothing changes.
  * @return false: there is none, or it has errors, which are logged
@@ -131,10 +141,8 @@ static bool put_in_force(void)
     }
     if (config.valid || role != MASTER)
         log_to(config.log != NULL ? config.log : LOG_TO_SYSLOG);
-    for (size_t i = 0; i < config.errors.count; i++)
-        log_line("%s", config.errors.items[i]);
-    for (size_t i = 0; i < config.notes.count; i++)
-        log_line("%s", config.notes.items[i]);
+    log_some(&config.errors);
+    log_some(&config.notes);
     if (!config.valid) {
         log_line("%s is refused; %s", config_path,
                  role == MASTER ? "the former directives stay in force"
@@ -195,6 +203,19 @@ static void keep_listed_files(void)
                  strerror(errno));
 }
 
+/* Each reason once. A session may have written any number there. */
+static void log_refusal(void)
+{
+    static bool logged[EHWPOISON + 1];
+    uint64_t failure = status_last(STATUS_REFUSED);
+
+    if (failure == 0 || failure > EHWPOISON || logged[failure])
+        return;
+    logged[failure] = true;
+    log_line("the kernel refused to map a file (%s), which is served by read() instead; %s",
+             strerror((int)failure), mapping_remedy((int)failure));
+}
+
 /* Sessions count what they meet, and do not log. The first of a kind is worth a line. */
 static void log_trouble(void)
 {
@@ -204,8 +225,6 @@ static void log_trouble(void)
     } troubles[] = {
         {STATUS_FAULTS, "a file shrank, or its disk failed, while it was sent: the kernel answered "
                         "instead; replace files by rename(2) rather than in place"},
-        {STATUS_REFUSED, "the kernel refused to map a file, which is served by read() instead; see "
-                         "ulimit -v and vm.max_map_count"},
         {STATUS_SNDBUF, "TransferMMapReadSize has no effect: SocketOptions sndbuf in the server's "
                         "configuration decides the transfer buffer; remove one of them"},
         {STATUS_FULL, "a descriptor's number is too high to be followed: its file is served by "
@@ -220,6 +239,7 @@ static void log_trouble(void)
         logged[counter] = true;
         log_line("%s", troubles[i].advice);
     }
+    log_refusal();
     if (keeper_is_missing())
         log_line("the keeper has ended, was killed for want of memory perhaps: listed files are "
                  "served, but no longer kept in memory; reload the server to have it again, with "

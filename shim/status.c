@@ -2,13 +2,13 @@
 
 #include "libc.h"
 #include "ownfile.h"
-#include "process.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <unistd.h>
@@ -48,7 +48,8 @@ void status_serving(void)
 {
     /* what the server has opened while it started are no downloads */
     for (size_t i = 0; status->header.master == 0 && i < STATUS_COUNTER_COUNT; i++)
-        atomic_store(&status->counters[i], 0);
+        status->counters[i] = status->last[i] = 0;
+    status->header.pid_namespace = process_namespace();
     status->header.master_since = process_start(getpid());
     status->header.master = getpid();
 }
@@ -65,44 +66,93 @@ void status_buffer_is(size_t bytes)
     status->header.buffer = bytes;
 }
 
-/* @return false: there is something that must stay, errno is EEXIST or EBUSY */
-static bool remove_former(const char *path)
-{
-    struct status_header header = {.version = 0};
-    int fd = libc_next(open)(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+/* ---- whose file it is ---- */
 
-    if (fd == -1)
-        return true;
-    bool whole = libc_next(read)(fd, &header, sizeof header) == sizeof header;
-    (void)libc_next(close)(fd);
-    errno = EEXIST;
-    if (!whole || memcmp(header.name, NAME, sizeof header.name) != 0)
-        return false;
-    errno = EBUSY;
-    if (header.version == STATUS_VERSION && process_is_alive(header.master, header.master_since))
-        return false;
-    /* anew: the sessions of a server that is gone may still count in it */
-    return unlink(path) == 0;
+static enum process_state look(const struct status_header *header, pid_t process, uint64_t start)
+{
+    bool near = header->pid_namespace != 0 && header->pid_namespace == process_namespace();
+
+    return near && process > 0 ? process_look(process, start) : PROCESS_UNKNOWN;
 }
 
-/* @return descriptor, -1: errno */
-static int create_file(const char *path)
+static bool is_locked(int fd)
 {
-    if (!ownfile_directory_safe(path) || !remove_former(path))
-        return -1;
-    int fd = ownfile_open(path, O_RDWR | O_CREAT | O_EXCL, 0644);
-    if (fd == -1)
-        return -1;
+    if (flock(fd, LOCK_SH | LOCK_NB) == -1)
+        return errno == EWOULDBLOCK;
+    (void)flock(fd, LOCK_UN);
+    return false;
+}
+
+enum process_state status_look(int fd, const struct status_header *header, pid_t process,
+                               uint64_t start)
+{
+    enum process_state state = look(header, process, start);
+
+    return state == PROCESS_UNKNOWN && header->lock_lasts != 0 && !is_locked(fd) ? PROCESS_GONE
+                                                                                 : state;
+}
+
+/*
+ * Locks it, so that no other server replaces it at the same time. The sessions of a server that is
+ * gone may still count in it, and hold its lock.
+ * @return false: errno is EEXIST or EBUSY
+ */
+static bool may_be_replaced(int fd)
+{
+    struct status_header header;
+
+    errno = EEXIST;
+    if (libc_next(read)(fd, &header, sizeof header) != sizeof header ||
+        memcmp(header.name, NAME, sizeof header.name) != 0)
+        return false;
+    bool unused = flock(fd, LOCK_EX | LOCK_NB) == 0;
+    enum process_state master = look(&header, header.master, header.master_since);
+    errno = EBUSY;
+    return header.version != STATUS_VERSION || master == PROCESS_GONE ||
+           (master == PROCESS_UNKNOWN && unused);
+}
+
+static bool is_at(int fd, const char *path)
+{
+    struct stat64 file, there;
+
+    return fstat64(fd, &file) == 0 && lstat64(path, &there) == 0 && file.st_dev == there.st_dev &&
+           file.st_ino == there.st_ino;
+}
+
+/* Give a file its name. @return false: errno as of status_share() */
+static bool publish(const char *made, const char *path)
+{
+    /* by link(2) where the file system knows no flag; maps(5) then shows a deleted file */
+    if (renameat2(AT_FDCWD, made, AT_FDCWD, path, RENAME_NOREPLACE) == 0 ||
+        (errno != EEXIST && link(made, path) == 0 && unlink(made) == 0))
+        return true;
+    if (errno != EEXIST)
+        return false;
+    int former = libc_next(open)(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    if (former == -1) {
+        errno = EEXIST;
+        return false;
+    }
+    bool replaced = may_be_replaced(former) && is_at(former, path) && rename(made, path) == 0;
+    int failure = errno;
+    (void)libc_next(close)(former);
+    errno = failure;
+    return replaced;
+}
+
+/* ---- making it ---- */
+
+/* @return false: errno */
+static bool fill_file(int fd)
+{
     /* allocated, for a hole on a full disk faults when it is written to */
     int failure = fchmod(fd, 0644) == -1 ? errno : posix_fallocate(fd, 0, STATUS_FILES_AT);
+
     if (failure == 0 && (ftruncate(fd, FILE_BYTES) == -1 || fstat64(fd, &file_status) == -1))
         failure = errno;
-    if (failure == 0)
-        return fd;
-    (void)libc_next(close)(fd);
-    (void)unlink(path);
     errno = failure;
-    return -1;
+    return failure == 0;
 }
 
 static void fill_header(struct status_header *header)
@@ -116,26 +166,74 @@ static void fill_header(struct status_header *header)
     header->started = time(NULL);
 }
 
-bool status_share(const char *path)
+/* @param fd  -1: in memory only. @return false: errno of mmap(2) */
+static bool map(char *shared, int fd)
 {
-    const int flags = MAP_SHARED | MAP_NORESERVE, protection = PROT_READ | PROT_WRITE;
-    int fd = path != NULL ? create_file(path) : -1;
-    int saved = errno;
-    char *shared = mmap(NULL, SHARED_BYTES, protection, flags | MAP_ANONYMOUS, -1, 0);
+    const int flags = MAP_SHARED | MAP_NORESERVE | MAP_FIXED | (fd == -1 ? MAP_ANONYMOUS : 0);
 
-    if (shared != MAP_FAILED) {
-        if (fd != -1 &&
-            mmap(shared, FILE_BYTES, protection, flags | MAP_FIXED, fd, 0) != MAP_FAILED)
-            (void)snprintf(file_path, sizeof file_path, "%s", path);
-        status = (struct status *)(void *)shared;
-        files = (struct status_file *)(void *)(shared + STATUS_FILES_AT);
-        places = (_Atomic uint16_t *)(void *)(shared + FILE_BYTES);
-        fill_header(&status->header);
-    }
+    if (mmap(shared, FILE_BYTES, PROT_READ | PROT_WRITE, flags, fd, 0) == MAP_FAILED)
+        return false;
+    fill_header((struct status_header *)(void *)shared);
+    return true;
+}
+
+/* Whether the mapping holds the lock, now that the descriptor is closed: not on overlayfs. */
+static bool lock_lasts(const char *path)
+{
+    int fd = ownfile_open(path, O_RDONLY, 0);
+    bool lasts = fd != -1 && is_locked(fd);
+
     if (fd != -1)
         (void)libc_next(close)(fd);
-    errno = saved;
-    return path == NULL || fd != -1;
+    return lasts;
+}
+
+/* Make the file whole, and only then give it its name: another server may look at it any time. */
+static bool make_file(char *shared, const char *path)
+{
+    const int flags = O_RDWR | O_CREAT | O_EXCL;
+    char made[PATH_MAX + 32];
+
+    (void)snprintf(made, sizeof made, "%s.%d-%x", path, getpid(), (unsigned)process_namespace());
+    int fd = ownfile_open(made, flags, 0644);
+    if (fd == -1 && errno == EEXIST && unlink(made) == 0) /* of a process that was killed here */
+        fd = ownfile_open(made, flags, 0644);
+    if (fd == -1)
+        return false;
+    bool whole = fill_file(fd) && map(shared, fd);
+    int failure = errno;
+    (void)flock(fd, LOCK_EX | LOCK_NB);
+    (void)libc_next(close)(fd);
+    errno = failure;
+    if (whole) {
+        ((struct status_header *)(void *)shared)->lock_lasts = lock_lasts(made);
+        if (publish(made, path))
+            return true;
+        failure = errno;
+    }
+    (void)unlink(made);
+    errno = failure;
+    return false;
+}
+
+bool status_share(const char *path)
+{
+    const int flags = MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE;
+    char *shared = mmap(NULL, SHARED_BYTES, PROT_READ | PROT_WRITE, flags, -1, 0);
+
+    if (shared == MAP_FAILED)
+        return path == NULL;
+    bool made = path != NULL && make_file(shared, path);
+    int failure = errno;
+    if (made)
+        (void)snprintf(file_path, sizeof file_path, "%s", path);
+    else
+        (void)map(shared, -1);
+    status = (struct status *)(void *)shared;
+    files = (struct status_file *)(void *)(shared + STATUS_FILES_AT);
+    places = (_Atomic uint16_t *)(void *)(shared + FILE_BYTES);
+    errno = failure;
+    return made || path == NULL;
 }
 
 bool status_lost(const void *address)
@@ -159,9 +257,20 @@ uint64_t status_get(enum status_counter counter)
     return atomic_load_explicit(&status->counters[counter], memory_order_relaxed);
 }
 
-struct status_costs *status_costs(enum status_turns kind)
+struct status_costs *status_costs(void)
 {
-    return &status->costs[kind];
+    return &status->costs;
+}
+
+void status_note(enum status_counter counter, uint64_t detail)
+{
+    atomic_store_explicit(&status->last[counter], detail, memory_order_relaxed);
+    status_add(counter, 1);
+}
+
+uint64_t status_last(enum status_counter counter)
+{
+    return atomic_load_explicit(&status->last[counter], memory_order_relaxed);
 }
 
 static unsigned first_place(uint64_t device, uint64_t inode)

@@ -7,6 +7,8 @@
 #ifndef STATUS_H
 #define STATUS_H
 
+#include "process.h"
+
 #include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -20,7 +22,7 @@
     X(SMALL, "opens left to the kernel as too small")                                              \
     X(ODD, "opens left to the kernel for the file system they are on")                             \
     X(FULL, "opens left to the kernel for their descriptor number")                                \
-    X(LISTED, "opens of listed files")                                                             \
+    X(LISTED, "opens of listed files that had not changed")                                        \
     X(CHANGED, "opens of listed files that had changed")                                           \
     X(BYTES, "bytes from mapped files")                                                            \
     X(BYTES_KERNEL, "bytes of these files by the kernel")                                          \
@@ -59,15 +61,17 @@ struct status_keeper {
 
 /* Numbers are the machine's own, at the same offsets for 32 and 64 bits. */
 struct status_header {
-    char name[8];          /* "xfermmap" */
-    uint32_t version;      /* STATUS_VERSION */
-    uint32_t counters;     /* STATUS_COUNTER_COUNT */
-    uint32_t counters_at;  /* where they start in the file, bytes */
-    uint32_t files_at;     /* where the slots start, bytes: STATUS_FILES_AT */
-    uint32_t file_size;    /* of a slot, bytes */
-    int32_t master;        /* process that listens; 0: none does yet */
-    uint64_t master_since; /* its start, as of process_start() */
-    int64_t started;       /* seconds since the Epoch */
+    char name[8];           /* "xfermmap" */
+    uint32_t version;       /* STATUS_VERSION */
+    uint32_t counters;      /* STATUS_COUNTER_COUNT */
+    uint32_t counters_at;   /* where they start in the file, bytes */
+    uint32_t files_at;      /* where the slots start, bytes: STATUS_FILES_AT */
+    uint32_t file_size;     /* of a slot, bytes */
+    int32_t master;         /* process that listens; 0: none does yet */
+    uint64_t master_since;  /* its start, as of process_start() */
+    uint64_t pid_namespace; /* in which it has that number, as of process_namespace() */
+    uint64_t lock_lasts;    /* 1: as long as a process maps the file, it is locked, flock(2) */
+    int64_t started;        /* seconds since the Epoch */
     int64_t directives_read;
     uint32_t engine;        /* 0: off everywhere */
     _Atomic uint32_t slots; /* how many have been used, or more */
@@ -93,18 +97,17 @@ struct status_file {
     char path[424]; /* of one that is longer the end, after "..." */
 };
 
-/* What the turns of a kind have cost so far, picoseconds a byte: turn.h. */
+/* What turns have cost so far, picoseconds a byte: turn.h. */
 struct status_costs {
     _Atomic uint64_t turns, mapped, read;
 };
 
-enum status_turns { STATUS_SHORT_TURNS, STATUS_LONG_TURNS, STATUS_TURN_KINDS };
-
 /* The file starts with this. The slots follow, at STATUS_FILES_AT. */
 struct status {
     struct status_header header;
-    struct status_costs costs[STATUS_TURN_KINDS];
+    struct status_costs costs;
     _Atomic uint64_t counters[STATUS_COUNTER_COUNT];
+    _Atomic uint64_t last[STATUS_COUNTER_COUNT]; /* what status_note() was told, 0: nothing */
 };
 
 /* ---- the master: main flow ---- */
@@ -114,8 +117,8 @@ struct status {
  * @param path  status file to make anew, mode 0644, in a directory that is not world-writable;
  *              NULL: none, it is shared in memory only
  * @return false: the file can't be made, it is shared in memory only. errno: EBUSY, it is that of a
- *         server at work; EEXIST, it is something else than a status file; EPERM, the directory; or
- *         as of open(2), posix_fallocate(3)
+ *         server that is not known to be gone; EEXIST, it is something else than a status file;
+ *         EPERM, the directory; or as of mmap(2), open(2), posix_fallocate(3), rename(2)
  */
 bool status_share(const char *path);
 
@@ -142,7 +145,16 @@ void status_add(enum status_counter counter, uint64_t amount);
 uint64_t status_get(enum status_counter counter);
 
 /* What sessions share of what reading costs. */
-struct status_costs *status_costs(enum status_turns kind);
+struct status_costs *status_costs(void);
+
+/*
+ * Add 1, and keep what it was about.
+ * @param detail  STATUS_REFUSED: errno of mmap(2); STATUS_ODD: as of filesystem_mount()
+ */
+void status_note(enum status_counter counter, uint64_t detail);
+
+/* @return the last detail, 0: there was none */
+uint64_t status_last(enum status_counter counter);
 
 /*
  * A file was opened: count that if it is listed.
@@ -180,6 +192,13 @@ void status_file_set(unsigned slot, unsigned line, const struct status_identity 
 struct status_identity status_identity_of(const struct stat64 *file);
 
 /* ---- others ---- */
+
+/*
+ * Whether a process runs that a status file names: its master, or its keeper.
+ * @param fd  of the file, for reading
+ */
+enum process_state status_look(int fd, const struct status_header *header, pid_t process,
+                               uint64_t start);
 
 /*
  * For the handler of a fault: whether the shared memory is what faulted, because the status file

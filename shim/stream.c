@@ -7,6 +7,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <time.h>
 #include <unistd.h>
 
 /* The last call under way has left, and the stream is not cleaned up yet. */
@@ -16,10 +17,12 @@ struct stream streams[STREAM_LIMIT];
 static atomic_int highest = -1; /* descriptor that ever had a stream */
 static atomic_bool serving;
 static _Atomic off64_t min_size;
+static _Atomic time_t since; /* the policy is in force, seconds since the Epoch */
 
 void stream_policy(bool serve, off64_t size)
 {
     atomic_store(&min_size, size);
+    atomic_store(&since, time(NULL));
     atomic_store(&serving, serve);
 }
 
@@ -92,6 +95,8 @@ static void begin(int fd, const struct stat64 *status, enum filesystem filesyste
     stream->kernel_offset = 0;
     stream->filesystem = filesystem;
     stream->size = status->st_size;
+    stream->modified = status->st_mtim;
+    stream->changed = status->st_ctim;
     stream->reader = (struct readahead){.next = 0};
     stream->bytes = 0;
     stream->device = status->st_dev;
@@ -129,9 +134,12 @@ static void serve(int fd, const struct stat64 *status)
 {
     struct critical section = critical_enter();
     enum filesystem filesystem = filesystem_of(fd, status);
+    /* one that may have been copied up between open(2) and fstat(2) can't be told from one that was
+     * not */
+    bool fresh = filesystem == FILESYSTEM_CHECKED && status->st_ctim.tv_sec >= atomic_load(&since);
 
-    if (filesystem == FILESYSTEM_UNMAPPED)
-        status_add(STATUS_ODD, 1);
+    if (filesystem < FILESYSTEM_MAPPED || fresh)
+        status_note(STATUS_ODD, filesystem_mount(fd));
     else
         begin(fd, status, filesystem);
     critical_leave(&section);

@@ -40,7 +40,8 @@ struct stream {
     enum filesystem filesystem;
     struct mapping window;
     struct turn turn;
-    off64_t size; /* of the file, as last seen, bytes */
+    off64_t size;                      /* of the file, as last seen, bytes */
+    struct timespec modified, changed; /* its mtime and ctime as it was opened */
     struct readahead reader;
     uint64_t bytes; /* served from the window so far */
 

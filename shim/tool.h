@@ -4,6 +4,7 @@
 #ifndef TOOL_H
 #define TOOL_H
 
+#include "filesystem.h"
 #include "status.h"
 
 #include <stdbool.h>
@@ -14,7 +15,8 @@
 enum {
     TOOL_FINE = 0,
     TOOL_TROUBLE = 1, /* what was asked for was done, and found wrong; or can't be done */
-    TOOL_USAGE = 2
+    TOOL_USAGE = 2,
+    TOOL_UNKNOWN = 3 /* whether the server runs can't be seen from here */
 };
 
 /*
@@ -32,10 +34,11 @@ const char *tool_directive_file(void);
 
 struct tool_snapshot {
     struct status_header header;
-    bool alive;        /* the server that the file is of */
-    bool keeper_alive; /* and its keeper; without it nothing is locked, nor known to be resident */
-    uint64_t counters[STATUS_COUNTER_COUNT];
-    struct status_file *files; /* allocated; those in use only, in the order of the list */
+    enum process_state server;
+    enum process_state keeper; /* if that is gone, nothing is locked, nor known to be resident */
+    uint64_t counters[STATUS_COUNTER_COUNT], last[STATUS_COUNTER_COUNT];
+    struct filesystem_name odd; /* the last that was left to the kernel; "": none, or not known */
+    struct status_file *files;  /* allocated; those in use only, in the order of the list */
     size_t count;
 };
 

@@ -1,5 +1,6 @@
 #include "config_file.h"
 #include "listed.h"
+#include "log.h"
 #include "lookout.h"
 #include "memory_limits.h"
 #include "ownfile.h"
@@ -224,17 +225,22 @@ static bool check_server(const struct config *config, const struct options *opti
     return fine || options->server == NULL;
 }
 
-/* Where the library would write a file of its own. @return false: it could not */
+/* Where the library would write a file of its own. @return false: it could not, which is told */
 static bool check_place(const char *directive, const char *path)
 {
-    if (path == NULL || path[0] != '/' || ownfile_directory_safe(path))
+    if (path == NULL || log_try(path))
         return true;
     (void)fprintf(stderr, "xfermmap: %s %s: %s\n", directive, path,
-                  errno == EPERM    ? "its directory has to be root's, or that of who runs the "
-                                      "server, and not writable by everyone"
+                  path[0] != '/'   ? "/dev/log does not answer, so lines go to standard error, and "
+                                     "are lost once the server is in the background; name a file, "
+                                     "or, for a server that runs with -n, stderr"
+                  : errno == EPERM ? "its directory has to be root's, or that of who runs the "
+                                     "server, and not writable by everyone"
                   : errno == ENOENT ? "its directory is not there; make it"
+                  : errno == ELOOP  ? "is a link, and no link is followed; name what it leads to, "
+                                      "or use TransferMMapLog stderr"
                                     : strerror(errno));
-    return false;
+    return path[0] != '/'; /* no failure: it may run with -n */
 }
 
 /* @return whether all of it would be as it says */

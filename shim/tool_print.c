@@ -1,3 +1,4 @@
+#include "mapping.h"
 #include "tool.h"
 
 #include <ctype.h>
@@ -46,15 +47,18 @@ static const char *local_time(int64_t seconds, char *text, size_t size)
     return text;
 }
 
+static const char *const state_in_words[] = {[PROCESS_GONE] = ", which is gone",
+                                             [PROCESS_ALIVE] = "",
+                                             [PROCESS_UNKNOWN] = ", which can't be seen from here"};
+
 static void print_server(const struct tool_snapshot *snapshot, FILE *out)
 {
     const struct status_header *header = &snapshot->header;
     char since[32], read_at[32];
 
-    if (snapshot->alive)
-        (void)fprintf(out, "Server: process %" PRId32 ", ", header->master);
-    else if (header->master != 0)
-        (void)fprintf(out, "Server: process %" PRId32 ", which is gone, ", header->master);
+    if (header->master != 0)
+        (void)fprintf(out, "Server: process %" PRId32 "%s, ", header->master,
+                      state_in_words[snapshot->server]);
     else
         (void)fputs("Server: none that listens yet, ", out);
     (void)fprintf(out, "counting since %s\n", local_time(header->started, since, sizeof since));
@@ -73,9 +77,8 @@ static void print_keeper(const struct tool_snapshot *snapshot, FILE *out)
     if (keeper->state == STATUS_KEEPS_NOTHING)
         return;
     (void)fprintf(out, "Keeper: process %" PRId32 "%s, since %s, ", keeper->process,
-                  snapshot->keeper_alive ? "" : ", which is gone",
-                  local_time(keeper->since, since, sizeof since));
-    if (!snapshot->keeper_alive)
+                  state_in_words[snapshot->keeper], local_time(keeper->since, since, sizeof since));
+    if (snapshot->keeper == PROCESS_GONE)
         (void)fputs("listed files are served, but not kept in memory\n\n", out);
     else if (keeper->state == STATUS_READY)
         (void)fputs("ready\n\n", out);
@@ -119,6 +122,11 @@ static void print_counters(const struct tool_snapshot *snapshot, FILE *out)
         (void)fprintf(out, "%16" PRIu64 "  %s", snapshot->counters[i], texts[i]);
         if (bytes && snapshot->counters[i] >= 1024)
             (void)fprintf(out, " (%s)", tool_size(snapshot->counters[i]).text);
+        if (i == STATUS_ODD && snapshot->odd.text[0] != '\0')
+            (void)fprintf(out, " (the last: %s)", snapshot->odd.text);
+        if (i == STATUS_REFUSED && snapshot->last[i] != 0)
+            (void)fprintf(out, " (the last: %s; %s)", strerror((int)snapshot->last[i]),
+                          mapping_remedy((int)snapshot->last[i]));
         (void)fputc('\n', out);
     }
 }
@@ -143,12 +151,19 @@ static void add_text(struct json_object *object, const char *key, const char *te
     (void)json_object_object_add(object, key, json_object_new_string(text));
 }
 
+static void add_alive(struct json_object *object, enum process_state state)
+{
+    (void)json_object_object_add(
+        object, "alive",
+        state != PROCESS_UNKNOWN ? json_object_new_boolean(state == PROCESS_ALIVE) : NULL);
+}
+
 static struct json_object *server_as_json(const struct tool_snapshot *snapshot)
 {
     struct json_object *server = json_object_new_object();
 
     (void)json_object_object_add(server, "process", json_object_new_int64(snapshot->header.master));
-    (void)json_object_object_add(server, "alive", json_object_new_boolean(snapshot->alive));
+    add_alive(server, snapshot->server);
     (void)json_object_object_add(server, "since", json_object_new_int64(snapshot->header.started));
     return server;
 }
@@ -177,7 +192,7 @@ static struct json_object *keeper_as_json(const struct tool_snapshot *snapshot)
         return NULL;
     }
     (void)json_object_object_add(object, "process", json_object_new_int64(keeper->process));
-    (void)json_object_object_add(object, "alive", json_object_new_boolean(snapshot->keeper_alive));
+    add_alive(object, snapshot->keeper);
     (void)json_object_object_add(object, "ready",
                                  json_object_new_boolean(keeper->state == STATUS_READY));
     (void)json_object_object_add(object, "since", json_object_new_int64(keeper->since));
@@ -218,6 +233,22 @@ static struct json_object *totals_as_json(const struct tool_snapshot *snapshot)
     return totals;
 }
 
+/* @param text  "": there was none */
+static void add_last(struct json_object *object, const char *key, const char *text)
+{
+    (void)json_object_object_add(object, key, *text != '\0' ? json_object_new_string(text) : NULL);
+}
+
+static struct json_object *last_as_json(const struct tool_snapshot *snapshot)
+{
+    struct json_object *last = json_object_new_object();
+    int failure = (int)snapshot->last[STATUS_REFUSED];
+
+    add_last(last, "odd", snapshot->odd.text);
+    add_last(last, "refused", failure != 0 ? strerror(failure) : "");
+    return last;
+}
+
 void tool_print_json(const struct tool_snapshot *snapshot, FILE *out)
 {
     const int flags = JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE;
@@ -230,6 +261,7 @@ void tool_print_json(const struct tool_snapshot *snapshot, FILE *out)
     (void)json_object_object_add(all, "keeper", keeper_as_json(snapshot));
     (void)json_object_object_add(all, "files", files);
     (void)json_object_object_add(all, "totals", totals_as_json(snapshot));
+    (void)json_object_object_add(all, "last", last_as_json(snapshot));
     (void)fprintf(out, "%s\n", json_object_to_json_string_ext(all, flags));
     (void)json_object_put(all);
 }
@@ -265,6 +297,12 @@ static void print_gauge(FILE *out, const char *name, const char *help, int64_t v
 {
     print_help(out, name, "gauge", help);
     (void)fprintf(out, "xfermmap_%s %" PRId64 "\n", name, value);
+}
+
+static void print_up(FILE *out, const char *name, const char *help, enum process_state state)
+{
+    if (state != PROCESS_UNKNOWN)
+        print_gauge(out, name, help, state == PROCESS_ALIVE);
 }
 
 static void print_quoted(FILE *out, const char *text)
@@ -314,8 +352,8 @@ static void print_keeper_metrics(const struct tool_snapshot *snapshot, FILE *out
 
     if (keeper->state == STATUS_KEEPS_NOTHING)
         return;
-    print_gauge(out, "keeper_up", "Whether the process that keeps the listed files runs.",
-                snapshot->keeper_alive);
+    print_up(out, "keeper_up", "Whether the process that keeps the listed files runs.",
+             snapshot->keeper);
     print_gauge(out, "keeper_ready", "Whether it has read in all of them.",
                 keeper->state == STATUS_READY);
     print_gauge(out, "keeper_start_time_seconds", "When it was started.", keeper->since);
@@ -327,14 +365,14 @@ static void print_keeper_metrics(const struct tool_snapshot *snapshot, FILE *out
 
 void tool_print_prometheus_down(FILE *out)
 {
-    print_gauge(out, "up", "Whether a server runs with the library.", 0);
+    print_up(out, "up", "Whether a server runs with the library.", PROCESS_GONE);
 }
 
 void tool_print_prometheus(const struct tool_snapshot *snapshot, FILE *out)
 {
     const struct status_header *header = &snapshot->header;
 
-    print_gauge(out, "up", "Whether a server runs with the library.", snapshot->alive);
+    print_up(out, "up", "Whether a server runs with the library.", snapshot->server);
     print_gauge(out, "start_time_seconds", "When it started to count.", header->started);
     print_gauge(out, "directives_read_time_seconds", "When the directive file was last read.",
                 header->directives_read);
@@ -343,6 +381,8 @@ void tool_print_prometheus(const struct tool_snapshot *snapshot, FILE *out)
                 (int64_t)header->buffer);
     for (size_t i = 0; i < STATUS_COUNTER_COUNT; i++)
         print_counter(&metrics[i], snapshot->counters[i], out);
+    print_gauge(out, "last_refused_errno", "Why the last mapping was refused, 0: none was.",
+                (int)snapshot->last[STATUS_REFUSED]);
     print_keeper_metrics(snapshot, out);
     print_file_metrics(snapshot, out);
 }

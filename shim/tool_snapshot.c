@@ -1,4 +1,3 @@
-#include "process.h"
 #include "tool.h"
 
 #include <errno.h>
@@ -72,7 +71,7 @@ static void read_files(int fd, struct tool_snapshot *snapshot)
         if (pread(fd, file, size, (off_t)(STATUS_FILES_AT + i * size)) != (ssize_t)size)
             break;
         tool_make_printable(file->path, sizeof file->path);
-        if (!snapshot->keeper_alive) {
+        if (snapshot->keeper == PROCESS_GONE) {
             file->locked = 0;
             file->resident = STATUS_UNKNOWN;
         }
@@ -93,12 +92,18 @@ static const char *read_snapshot(int fd, struct tool_snapshot *snapshot)
     if (problem != NULL)
         return problem;
     snapshot->header = status.header;
-    snapshot->alive = process_is_alive(status.header.master, status.header.master_since);
-    snapshot->keeper_alive =
-        process_is_alive(status.header.keeper.process, status.header.keeper.start);
+    snapshot->server =
+        status_look(fd, &status.header, status.header.master, status.header.master_since);
+    snapshot->keeper =
+        status_look(fd, &status.header, status.header.keeper.process, status.header.keeper.start);
     tool_make_printable(snapshot->header.directives, sizeof snapshot->header.directives);
-    for (size_t i = 0; i < STATUS_COUNTER_COUNT; i++)
+    for (size_t i = 0; i < STATUS_COUNTER_COUNT; i++) {
         snapshot->counters[i] = status.counters[i];
+        snapshot->last[i] = status.last[i];
+    }
+    if (snapshot->server == PROCESS_ALIVE && snapshot->last[STATUS_ODD] != 0)
+        snapshot->odd = filesystem_name(status.header.master, snapshot->last[STATUS_ODD]);
+    tool_make_printable(snapshot->odd.text, sizeof snapshot->odd.text);
     read_files(fd, snapshot);
     return NULL;
 }

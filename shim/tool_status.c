@@ -78,7 +78,8 @@ static const struct argp argp = {
     .doc =
         "Show what the server that runs with the library does: what is in force, the listed files, "
         "and what was served from memory."
-        "\vExit status: 0 if the server is alive, 1 if there is none.",
+        "\vExit status: 0 if the server runs, 1 if there is none, 3 if that can't be seen from "
+        "here: in another PID namespace, or where /proc hides other users' processes.",
 };
 
 /* @return path, to be freed; NULL: there is none, which was told */
@@ -134,7 +135,10 @@ static int show(const struct options *options, const char *path)
         tool_print_prometheus(&snapshot, stdout);
         break;
     }
-    int status = snapshot.alive ? TOOL_FINE : TOOL_TROUBLE;
+    static const int statuses[] = {[PROCESS_GONE] = TOOL_TROUBLE,
+                                   [PROCESS_ALIVE] = TOOL_FINE,
+                                   [PROCESS_UNKNOWN] = TOOL_UNKNOWN};
+    int status = statuses[snapshot.server];
     tool_free_snapshot(&snapshot);
     return status;
 }

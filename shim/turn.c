@@ -6,14 +6,12 @@
 #include <string.h>
 #include <time.h>
 
-/* The first turns of either way are measured, and two in so many afterwards. */
-enum { FIRST = 16, RECHECK = 512, STEADY_WEIGHT = 8 };
+/* The first turns are measured, and two in so many afterwards. */
+enum { FIRST = 8, RECHECK = 512, STEADY_WEIGHT = 8 };
 
-/* To map and unmap costs as much for a short turn as for a long one: they are measured apart. */
-#define SHORT ((off64_t)1 << 20)
-
-/* What is measured less than this is too little to tell, bytes. */
-#define LEAST ((uint64_t)64 << 10)
+/* A measured turn is shorter, for one of the two ways is dear. Less than half of that is too little
+ * to tell. Bytes. */
+enum { MEASURED = 256 << 10, LEAST = MEASURED / 2 };
 
 static enum { CHEAPER, MAP, READ } policy;
 
@@ -23,11 +21,6 @@ void turn_policy(const char *way)
              : strcmp(way, "map") == 0  ? MAP
              : strcmp(way, "read") == 0 ? READ
                                         : CHEAPER;
-}
-
-static struct status_costs *costs_of(const struct turn *turn)
-{
-    return status_costs(turn->end - turn->start < SHORT ? STATUS_SHORT_TURNS : STATUS_LONG_TURNS);
 }
 
 /* Mapped, unless that costs 1 in 20 more. */
@@ -41,21 +34,22 @@ static bool mapping_is_cheaper(const struct status_costs *costs)
 
 static void choose(struct turn *turn)
 {
-    struct status_costs *costs = costs_of(turn);
+    struct status_costs *costs = status_costs();
     uint64_t number = atomic_fetch_add_explicit(&costs->turns, 1, memory_order_relaxed);
 
-    if (number < FIRST)
-        turn->weight = (unsigned)number / 2 + 1;
-    else if (number % RECHECK < 2)
-        turn->weight = STEADY_WEIGHT;
-    turn->maps = turn->weight > 0 ? number % 2 == 0 : mapping_is_cheaper(costs);
+    turn->maps = mapping_is_cheaper(costs);
+    if (turn->end - turn->start >= MEASURED && (number < FIRST || number % RECHECK < 2)) {
+        turn->weight = number < FIRST ? (unsigned)number / 2 + 1 : STEADY_WEIGHT;
+        turn->end = turn->start + MEASURED;
+        turn->maps = number % 2 == 0;
+    }
     status_add(STATUS_DEAR, turn->weight == 0 && !turn->maps);
 }
 
-void turn_begin(struct turn *turn, off64_t start, size_t length)
+void turn_begin(struct turn *turn, off64_t start, size_t length, enum filesystem filesystem)
 {
-    *turn = (struct turn){.start = start, .end = start + (off64_t)length, .maps = policy == MAP};
-    if (policy == CHEAPER)
+    *turn = (struct turn){.start = start, .end = start + (off64_t)length, .maps = policy != READ};
+    if (policy == CHEAPER && filesystem != FILESYSTEM_FUSE)
         choose(turn);
 }
 
@@ -85,7 +79,7 @@ void turn_add(struct turn *turn, uint64_t since, size_t bytes)
 /* A moving average, in picoseconds a byte. Sessions may lose each other's, which does no harm. */
 static void learn(const struct turn *turn)
 {
-    struct status_costs *costs = costs_of(turn);
+    struct status_costs *costs = status_costs();
     _Atomic uint64_t *cost = turn->maps ? &costs->mapped : &costs->read;
     uint64_t former = atomic_load_explicit(cost, memory_order_relaxed);
     uint64_t latest = turn->ns * 1000 / turn->bytes;

@@ -1,9 +1,9 @@
 /*
- * A turn: a stretch of a download, one window long, that is read one way, from a mapping or by the
- * kernel. Which of them costs less depends on the machine: where page faults are dear (some virtual
- * machines), mapping takes three times as long. So some turns of each are measured, in CPU time,
- * which waiting for a disk does not change; the others go the cheaper way. What was learned is
- * shared by all sessions. A turn belongs to the holder of its stream's busy flag.
+ * A turn: a stretch of a download, up to a window long, that is read one way, from a mapping or by
+ * the kernel. Which of them costs less depends on the machine: where page faults are dear (some
+ * virtual machines), mapping takes three times as long. So some turns of each are measured, in CPU
+ * time, which waiting for a disk does not change; the others go the cheaper way. What was learned
+ * is shared by all sessions. A turn belongs to the holder of its stream's busy flag.
  *
  * All functions are async-signal-safe and keep errno.
  */
@@ -27,8 +27,11 @@ struct turn {
 /* Say which way all turns go from now on, "map" or "read"; NULL or else: the cheaper one. */
 void turn_policy(const char *way);
 
-/* Begin a turn, and choose its way. @param start, length  in the file, bytes */
-void turn_begin(struct turn *turn, off64_t start, size_t length);
+/*
+ * Begin a turn, and choose its way. What is on FUSE is mapped: readahead_take_over() says why.
+ * @param start, length  in the file, bytes; it may become shorter
+ */
+void turn_begin(struct turn *turn, off64_t start, size_t length, enum filesystem filesystem);
 
 /* Whether all of a read falls into it. @param offset, length  in the file, bytes */
 bool turn_covers(const struct turn *turn, off64_t offset, size_t length);

@@ -44,12 +44,13 @@ static error_t parse(int key, char *argument, struct argp_state *state)
 static const struct argp argp = {
     .parser = parse,
     .args_doc = "COMMAND ...",
-    .doc = "Operate libxfermmap, which makes a ProFTPD serve its downloads from memory."
-           "\vCommands, each with a --help of its own:\n"
-           "  check    read the directive file as the library would, and say what is in it\n"
-           "  status   show what a running server has served, and how\n"
-           "  run      run a command with the library preloaded\n\n"
-           "Exit status: 0 all is well, 1 it is not, 2 the command line is wrong.",
+    .doc =
+        "Operate libxfermmap, which makes a ProFTPD serve its downloads from memory."
+        "\vCommands, each with a --help of its own:\n"
+        "  check    read the directive file as the library would, and say what is in it\n"
+        "  status   show what a running server has served, and how\n"
+        "  run      run a command with the library preloaded\n\n"
+        "Exit status: 0 all is well, 1 it is not, 2 the command line is wrong, 3 it can't be told.",
 };
 
 const char *tool_directive_file(void)

@@ -168,7 +168,8 @@ only_its_sessions_map() {
             echo '<Global>'
             ours 'TransferMMapEngine on'
             echo '</Global>'
-            ours 'TransferMMapEngine on' 'TransferMMapMinSize 8 MB' "TransferMMapStatusFile $server/status"
+            ours 'TransferMMapEngine on' 'TransferMMapMinSize 8 MB' "TransferMMapLog $server/preload.log" \
+                "TransferMMapStatusFile $server/status"
         } >"$server/sample.conf"
         echo "$sample"
         "$project/build/xfermmap" check -c "$server/sample.conf" 2>"$server/remarks" || true

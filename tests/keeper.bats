@@ -411,6 +411,32 @@ master_has_ended() {
     rm -f "$server/group" "$server/pid"
 }
 
+@test "a mapping that is refused is told with its reason, in log, status and check" {
+    needs_insight
+    local error reason remedy strace
+    while IFS=: read -r error reason remedy; do
+        list big
+        : >"$server/preload.log"
+        strace=(strace -f --seccomp-bpf -o "$server/trace" -P "$files/big" -e trace=mmap -e "inject=mmap:error=$error")
+        in_foreground "${strace[@]}"
+        server_await listed_are_in
+        is_downloaded big
+        is_downloaded small # the master looks at what sessions have met as one connects
+        logged "$files/big: can't be mapped \($reason\): .*$remedy"
+        logged "refused to map a file \($reason\), .*$remedy"
+        status_is "mappings refused \(the last: $reason; .*$remedy"
+        "$project/build/xfermmap" status -f "$server/status" --json | grep -q "\"refused\":\"$reason\""
+        run -1 "${strace[@]}" "$project/build/xfermmap" check -c "$server/preload.conf"
+        [[ $output =~ "$files/big: can't be mapped ($reason): "[^$'\n']*$remedy ]]
+        server_stop
+    done <<REASONS
+ENODEV:No such device:FUSE
+EACCES:Permission denied:SELinux
+EAGAIN:Resource temporarily unavailable:LimitMEMLOCK
+ENOMEM:Cannot allocate memory:vm.max_map_count
+REASONS
+}
+
 # ---- locking ----
 
 @test "without the allowance to lock, all is in memory, and the log says once what to do" {

@@ -407,13 +407,21 @@ has_looks() {
     local mistake
     for mistake in "${told[@]}"; do
         logged "$server/preload.conf$mistake"
-        grep -qE "^proftpd: libxfermmap: $server/preload.conf$mistake" "$server/log" # standard error
+        grep -qE " libxfermmap: $server/preload.conf$mistake" "$server/log" # standard error
     done
     is_downloaded big
     server_stop
     [[ $(kernel_calls 'p?readv?(64)?' big) -gt 0 ]]
     [[ $(kernel_calls mmap big) -eq 0 ]]
     [[ ! -e $server/status ]]
+}
+
+@test "of a hundred mistakes twenty are logged, and check names all" {
+    for _ in {1..100}; do echo 'TransferMMapSize 1'; done >>"$server/preload.conf"
+    server_start preloaded
+    [[ $(logged 'unknown directive') -eq 20 && $(logged 'preload.conf: ... and 80 more; xfermmap check') -eq 1 ]]
+    run -1 "$project/build/xfermmap" check -c "$server/preload.conf"
+    [[ $(grep -c 'unknown directive' <<<"$output") -eq 100 ]]
 }
 
 @test "a directive file that others may write to is refused" {
@@ -432,7 +440,7 @@ has_looks() {
 # What an untrusted file says of the log is not believed either.
 is_refused() {
     server_start preloaded
-    grep -qE "^proftpd: libxfermmap: $server/preload.conf:1: (the file )?$1" "$server/log"
+    grep -qE " libxfermmap: $server/preload.conf:1: (the file )?$1" "$server/log"
     is_downloaded big
     [[ ! -e $server/status && ! -e $server/preload.log ]]
 }

@@ -157,7 +157,6 @@ in_namespace_without_protocols() {
     local launcher="$server/launcher"
     printf '#!/bin/sh\nmount --bind /dev/null /etc/protocols && exec "$@"\n' >"$launcher"
     chmod +x "$launcher"
-    proftpd_before=$proftpd
     printf '#!/bin/sh\nexec unshare --mount %s %s "$@"\n' "$launcher" "$proftpd" >"$server/proftpd"
     chmod +x "$server/proftpd"
     proftpd=$server/proftpd "$@"

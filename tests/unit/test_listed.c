@@ -245,7 +245,7 @@ STORY(each_mark_counts_by_itself)
     file->status = status;
     file->status.st_ctim.tv_nsec ^= 1;
     in_story(listed_is_same(&held, &found));
-    held.files[0]->problem = "Permission denied";
+    held.files[0]->problem = strdup("Permission denied");
     in_story(!listed_is_same(&held, &found));
 }
 
@@ -298,7 +298,7 @@ STORY(a_problem_is_looked_at_again_as_its_ctime_changes)
 {
     make_file("a", 100);
     struct listed held = expand(1, "a");
-    held.files[0]->problem = "Permission denied";
+    held.files[0]->problem = strdup("Permission denied");
     struct listed same = expand(1, "a");
     in_story(listed_is_same(&held, &same));
     (void)usleep(20000); /* times have the resolution of a tick */

@@ -144,6 +144,17 @@ static void version_2(void)
     in_story(limits_memory() == 32 * MIB);
     set("memory/system.slice/proftpd.service/memory.limit_in_bytes", "4096\n"); /* not ours */
     in_story(limits_memory() == 32 * MIB);
+    set("system.slice/memory.high", "16777216\n"); /* beyond that the kernel takes pages back */
+    in_story(limits_memory() == 16 * MIB);
+}
+
+/* They are taken from all others, for good. */
+static void reserved_huge_pages(void)
+{
+    see("0::/\n");
+    in_story(put("meminfo", "MemTotal: 4194304 kB\nHugePages_Total: 3\nHugetlb:  6144 kB\n") &&
+             mount("meminfo", "/proc/meminfo", "none", MS_BIND, NULL) == 0);
+    in_story(limits_memory() == machine() - 6 * MIB);
 }
 
 static void version_1(void)
@@ -188,6 +199,7 @@ static void limits_of_control_groups(void **state)
     if (geteuid() != 0)
         skip();
     assert_int_equal(ending_of(version_2), 0);
+    assert_int_equal(ending_of(reserved_huge_pages), 0);
     assert_int_equal(ending_of(version_1), 0);
     assert_int_equal(ending_of(in_the_root_group), 0);
     assert_int_equal(ending_of(nothing_of_use), 0);

@@ -54,16 +54,35 @@ STORY(a_start_time_tells_processes_apart)
         (void)pause();
         _exit(0);
     }
-    in_story(start != 0 && process_is_alive(getpid(), start));
-    in_story(!process_is_alive(getpid(), start - 1));
-    in_story(process_start(0) == 0 && process_start(-1) == 0 && !process_is_alive(0, 0));
+    in_story(start != 0 && process_look(getpid(), start) == PROCESS_ALIVE);
+    in_story(process_look(getpid(), start - 1) == PROCESS_GONE);
+    in_story(process_start(0) == 0 && process_start(-1) == 0 && process_look(0, 0) == PROCESS_GONE);
     start = process_start(child);
-    in_story(process_is_alive(child, start));
+    in_story(process_look(child, start) == PROCESS_ALIVE);
     in_story(kill(child, SIGKILL) == 0);
     siginfo_t info;
     in_story(waitid(P_PID, (id_t)child, &info, WEXITED | WNOWAIT) == 0);
-    in_story(!process_is_alive(child, start)); /* a zombie has ended */
+    in_story(process_look(child, start) == PROCESS_GONE); /* a zombie has ended */
     in_story(waitpid(child, NULL, 0) == child && process_start(child) == 0);
+}
+
+/* There /proc/1 is another process. */
+STORY(where_proc_is_of_another_namespace_nothing_is_known_but_an_end)
+{
+    uint64_t start_of_init = process_start(1), mine = process_namespace();
+    int ending;
+
+    if (geteuid() != 0 || under_qemu_user())
+        return;
+    in_story(mine != 0 && unshare(CLONE_NEWPID) == 0);
+    pid_t child = fork();
+    if (child == 0) {
+        in_story(getpid() == 1 && process_namespace() != mine && process_start(1) == 0);
+        in_story(process_look(1, start_of_init) == PROCESS_UNKNOWN);
+        in_story(process_look(2, start_of_init) == PROCESS_GONE);
+        _exit(0);
+    }
+    in_story(waitpid(child, &ending, 0) == child && ending == 0);
 }
 
 STORY(a_descriptor_tells_of_the_end)
@@ -99,7 +118,7 @@ static void start_orphan(void)
 
     for (int i = 0; i < 3; i++)
         atomic_store(&shared[i], 0);
-    in_story(process_fork_orphan(say_who, &argument));
+    in_story(process_fork_orphan(say_who, &argument, -1));
     for (int i = 0; i < 5000 && atomic_load(&shared[1]) == 0; i++)
         (void)usleep(1000);
     in_story(atomic_load(&shared[0]) == 42 && atomic_load(&shared[1]) > 0);
@@ -167,7 +186,7 @@ STORY(another_child_s_signal_comes_meanwhile)
         }
         int argument = 42;
         atomic_store(&shared[2], 1);
-        in_story(process_fork_orphan(say_who, &argument));
+        in_story(process_fork_orphan(say_who, &argument, -1));
         siginfo_t info = {.si_pid = 0};
         in_story(waitid(P_PID, (id_t)child, &info, WEXITED | WNOWAIT | WNOHANG) == 0);
         ended += info.si_pid == child;
@@ -199,7 +218,7 @@ STORY(without_a_process_there_is_no_orphan)
     in_story(setrlimit(RLIMIT_NPROC, &none) == 0);
     if (geteuid() == 0)
         become_somebody();
-    in_story(!process_fork_orphan(say_who, &argument) && errno == EAGAIN);
+    in_story(!process_fork_orphan(say_who, &argument, -1) && errno == EAGAIN);
 }
 
 /* The one between may be forked, the orphan not. */
@@ -210,7 +229,7 @@ static void be_allowed_one_process(void)
 
     in_story(setrlimit(RLIMIT_NPROC, &two) == 0);
     become_somebody();
-    in_story(!process_fork_orphan(say_who, &argument) && errno == EAGAIN);
+    in_story(!process_fork_orphan(say_who, &argument, -1) && errno == EAGAIN);
     in_story(waitpid(-1, NULL, __WALL) == -1 && errno == ECHILD);
 }
 
@@ -296,6 +315,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_start_time_tells_processes_apart),
+        cmocka_unit_test(where_proc_is_of_another_namespace_nothing_is_known_but_an_end),
         cmocka_unit_test(a_descriptor_tells_of_the_end),
         cmocka_unit_test(an_orphan_is_not_noticed),
         cmocka_unit_test(a_child_s_signal_is_not_lost),

@@ -33,6 +33,16 @@ static void map_all(void)
     most_pieces = 1000;
 }
 
+int __real_madvise(void *memory, size_t length, int advice);
+int __wrap_madvise(void *memory, size_t length, int advice);
+static unsigned asked_ahead;
+
+int __wrap_madvise(void *memory, size_t length, int advice)
+{
+    asked_ahead += advice == MADV_WILLNEED;
+    return __real_madvise(memory, length, advice);
+}
+
 static bool on_piece(size_t file, uint64_t bytes)
 {
     in_story(file < FILES);
@@ -126,13 +136,17 @@ STORY(what_is_not_told_is_not_known)
 {
     struct stat64 status;
 
-    make_file("large", MIB);
+    install_guard();
+    make_file("large", 4 * MIB);
     in_story(chmod("large", 0644) == 0 && chmod(".", 0755) == 0);
     become_somebody();
     int fd = open("large", O_RDONLY | O_CLOEXEC);
     in_story(fd != -1 && fstat64(fd, &status) == 0);
     in_story(residency_map(&files[0], fd, FILESYSTEM_MAPPED, &status));
     in_story(residency_bytes(&files[0]) == UINT64_MAX);
+    most_pieces = 1000;
+    residency_read_in(pointers, 1, false, on_piece);
+    in_story(asked_ahead > 0 && files[0].error == 0);
 }
 
 static void is_not_mapped(void)

@@ -111,7 +111,8 @@ STORY(the_header_says_what_the_file_is)
     in_story(memcmp(header.name, "xfermmap", 8) == 0 && header.version == STATUS_VERSION);
     in_story(header.counters == STATUS_COUNTER_COUNT && header.files_at == STATUS_FILES_AT);
     in_story(header.file_size == sizeof(struct status_file) && header.engine == 1);
-    in_story(header.master == getpid() && process_is_alive(header.master, header.master_since));
+    in_story(header.master == getpid() &&
+             process_look(header.master, header.master_since) == PROCESS_ALIVE);
     in_story(header.started > 0 && header.directives_read >= header.started);
     in_story(strcmp(header.directives, "/etc/proftpd/preload.conf") == 0);
 
@@ -477,6 +478,36 @@ STORY(a_log_that_may_not_grow_ends_nobody)
     in_story(access("log", F_OK) == 0); /* it was written to: an empty file */
 }
 
+STORY(a_log_without_a_target_is_standard_error)
+{
+    char line[1000] = "";
+    int ends[2], other = open("other", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+
+    in_story(pipe2(ends, O_NONBLOCK) == 0 && dup2(ends[1], STDERR_FILENO) == STDERR_FILENO);
+    log_echo(true);
+    log_echo(false);
+    log_to("absent/log");
+    in_story(log_descriptor() == STDERR_FILENO);
+    log_line("one %d", 1);
+    log_to(LOG_TO_NOWHERE);
+    log_line("none");
+    in_story(log_descriptor() == -1);
+    log_to(LOG_TO_STDERR);
+    log_line("two");
+    ssize_t length = read(ends[0], line, sizeof line - 1);
+    in_story(length > 0 && strstr(line, ": libxfermmap: one 1\n") != NULL);
+    in_story(strstr(line, ": libxfermmap: two\n") != NULL && strstr(line, "none") == NULL);
+
+    /* nobody reads it, and then the number is another file's */
+    sigset_t pending;
+    in_story(close(ends[0]) == 0);
+    log_line("three");
+    in_story(sigpending(&pending) == 0 && sigismember(&pending, SIGPIPE) == 0);
+    in_story(dup2(other, STDERR_FILENO) == STDERR_FILENO && log_descriptor() == -1);
+    log_line("four");
+    in_story(lseek(other, 0, SEEK_END) == 0 && unlink("other") == 0);
+}
+
 STORY(a_file_that_was_replaced_is_let_be)
 {
     share();
@@ -635,11 +666,11 @@ STORY(a_process_number_that_is_used_again_is_no_server)
 
     serve();
     in_story(read_at(0, &former, sizeof former) &&
-             process_is_alive(former.master, former.master_since));
+             process_look(former.master, former.master_since) == PROCESS_ALIVE);
     former.master_since--;
-    in_story(!process_is_alive(former.master, former.master_since));
+    in_story(process_look(former.master, former.master_since) == PROCESS_GONE);
     former.master = -1;
-    in_story(!process_is_alive(former.master, former.master_since));
+    in_story(process_look(former.master, former.master_since) == PROCESS_GONE);
     in_story(process_start(0) == 0);
 }
 
@@ -685,6 +716,7 @@ int main(void)
         TEST(a_session_that_overwrites_all_does_no_harm),
         TEST(a_disk_that_is_full_leaves_files_out),
         TEST(a_log_that_may_not_grow_ends_nobody),
+        TEST(a_log_without_a_target_is_standard_error),
         TEST(a_file_that_was_replaced_is_let_be),
         TEST(a_file_that_is_truncated_does_no_harm),
         TEST(whoever_comes_to_a_truncated_file_first_goes_on),

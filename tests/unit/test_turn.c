@@ -7,7 +7,7 @@
 #include <stdatomic.h>
 #include <string.h>
 
-enum { WINDOW = 4 << 20, SHORT = 256 << 10, FIRST = 16, RECHECK = 512 };
+enum { WINDOW = 4 << 20, SHORT = 128 << 10, FIRST = 8, RECHECK = 512 };
 
 static struct mapping no_window;
 
@@ -15,8 +15,7 @@ static int anew(void **state)
 {
     (void)state;
     turn_policy(NULL);
-    for (int kind = 0; kind < STATUS_TURN_KINDS; kind++)
-        memset(status_costs((enum status_turns)kind), 0, sizeof(struct status_costs));
+    memset(status_costs(), 0, sizeof(struct status_costs));
     return 0;
 }
 
@@ -25,7 +24,7 @@ static bool take_turn(size_t length, uint64_t mapped_ns, uint64_t read_ns)
 {
     struct turn turn;
 
-    turn_begin(&turn, 0, length);
+    turn_begin(&turn, 0, length, FILESYSTEM_MAPPED);
     bool maps = turn.maps;
     if (turn.weight > 0) {
         turn.ns = length * (maps ? mapped_ns : read_ns);
@@ -76,13 +75,40 @@ static void it_is_measured_again_now_and_then(void **state)
     assert_int_equal(mapped_of(100, WINDOW, 1, 3), 100);
 }
 
-static void short_turns_are_judged_apart(void **state)
+static void short_turns_teach_nothing(void **state)
 {
     (void)state;
+    assert_int_equal(mapped_of(FIRST, SHORT, 3, 1), FIRST);
+    assert_int_equal(atomic_load(&status_costs()->mapped), 0);
+    assert_int_equal(anew(state), 0);
+    (void)mapped_of(FIRST, WINDOW, 3, 1);
+    assert_int_equal(mapped_of(100, SHORT, 1, 3), 0); /* but go the way that was learned */
+}
+
+static void a_measured_turn_is_short(void **state)
+{
+    struct turn turn;
+
+    (void)state;
+    turn_begin(&turn, 4096, WINDOW, FILESYSTEM_MAPPED);
+    assert_true(turn_covers(&turn, 4096, 1));
+    assert_true(turn.end < WINDOW / 8);
+    turn_end(&turn, &no_window);
     (void)mapped_of(FIRST, WINDOW, 1, 3);
-    (void)mapped_of(FIRST, SHORT, 3, 1);
-    assert_int_equal(mapped_of(100, WINDOW, 1, 3), 100);
-    assert_int_equal(mapped_of(100, SHORT, 3, 1), 0);
+    turn_begin(&turn, 4096, WINDOW, FILESYSTEM_MAPPED);
+    assert_true(turn_covers(&turn, 4096, WINDOW));
+    turn_end(&turn, &no_window);
+}
+
+static void on_fuse_all_is_mapped(void **state)
+{
+    struct turn turn;
+
+    (void)state;
+    (void)mapped_of(FIRST, WINDOW, 3, 1);
+    turn_begin(&turn, 0, WINDOW, FILESYSTEM_FUSE);
+    assert_true(turn.maps && turn.weight == 0);
+    turn_end(&turn, &no_window);
 }
 
 static void what_is_told_is_done(void **state)
@@ -97,7 +123,7 @@ static void what_is_told_is_done(void **state)
 /* What a session has written into the shared memory can't do worse than choose the dearer way. */
 static void any_cost_is_a_cost(void **state)
 {
-    struct status_costs *costs = status_costs(STATUS_LONG_TURNS);
+    struct status_costs *costs = status_costs();
 
     (void)state;
     atomic_store(&costs->turns, UINT64_MAX);
@@ -112,17 +138,18 @@ static void a_read_takes_processor_time(void **state)
     volatile unsigned spin = 0;
 
     (void)state;
-    turn_begin(&turn, 0, WINDOW);
-    assert_true(turn_covers(&turn, 0, WINDOW));
-    assert_false(turn_covers(&turn, 1, WINDOW));
+    turn_begin(&turn, 0, WINDOW, FILESYSTEM_MAPPED);
+    size_t length = (size_t)(turn.end - turn.start);
+    assert_true(turn_covers(&turn, 0, length));
+    assert_false(turn_covers(&turn, 1, length));
     uint64_t since = turn_clock(&turn);
     while (spin < 10000000)
         spin = spin + 1;
-    turn_add(&turn, since, WINDOW);
+    turn_add(&turn, since, length);
     assert_true(turn.ns > 1000000);
     turn_end(&turn, &no_window);
     assert_false(turn_covers(&turn, 0, 1));
-    assert_int_not_equal(atomic_load(&status_costs(STATUS_LONG_TURNS)->mapped), 0);
+    assert_int_not_equal(atomic_load(&status_costs()->mapped), 0);
 }
 
 int main(void)
@@ -132,7 +159,9 @@ int main(void)
         TEST(both_ways_are_tried_first),
         TEST(the_cheaper_way_is_gone_and_what_is_left_out_counted),
         TEST(it_is_measured_again_now_and_then),
-        TEST(short_turns_are_judged_apart),
+        TEST(short_turns_teach_nothing),
+        TEST(a_measured_turn_is_short),
+        TEST(on_fuse_all_is_mapped),
         TEST(what_is_told_is_done),
         TEST(any_cost_is_a_cost),
         TEST(a_read_takes_processor_time),

@@ -61,6 +61,8 @@ comma = ,
 %/test_refused: unit_wrap = $(addprefix -Wl$(comma)--wrap=,mmap mmap64 madvise mlock \
     posix_fallocate calloc realloc reallocarray strdup)
 
+%/test_residency: unit_wrap = -Wl$(comma)--wrap=madvise
+
 -include $(wildcard build/unit/*.d build/unit/threads/*.d build/unit/plain/*.d)
 
 .PHONY: unit unit-programs valgrind

@@ -1,0 +1,77 @@
+#!/usr/bin/env python3
+"""Download files in one session, and throw them away: bench/client.py PROTOCOL ADDRESS PORT ACCOUNT KEY NAME ...
+
+Prints "done" while the session is still open, and ends it with its own input. PROTOCOL: ftp, ftps, mode-z, ascii, sftp;
+"sessions" is ftp, but 20 files each.
+"""
+
+import ftplib
+import socket
+import ssl
+import subprocess
+import sys
+
+PIECE = bytearray(1 << 20)
+
+
+def log_in(protocol, address, port, account):
+    if protocol == "ftps":
+        context = ssl.create_default_context()
+        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+        ftp = ftplib.FTP_TLS(context=context, timeout=60)
+    else:
+        ftp = ftplib.FTP(timeout=60)
+    ftp.connect(address, port)
+    ftp.login(account, account)
+    if protocol == "ftps":
+        ftp.prot_p()
+    ftp.voidcmd("TYPE A" if protocol == "ascii" else "TYPE I")
+    if protocol == "mode-z":
+        ftp.voidcmd("MODE Z")
+    return ftp
+
+
+def download(ftp, name):
+    with ftp.transfercmd("RETR " + name) as data:
+        if isinstance(data, ssl.SSLSocket):
+            while data.recv_into(PIECE):
+                pass
+        else:  # the kernel throws it away: tcp(7)
+            while data.recv_into(PIECE, len(PIECE), socket.MSG_TRUNC):
+                pass
+    ftp.voidresp()
+
+
+def end_with_input():
+    print("done", flush=True)
+    sys.stdin.read()
+
+
+def download_by_sftp(address, port, account, key, names):
+    batch = key + ".batch"
+    with open(batch, "w", encoding="utf-8") as file:
+        file.write("".join(f"@get {name} /dev/null\n" for name in names) + "@!echo done; cat\n")
+    subprocess.run(["sftp", "-q", "-F", "none", "-i", key, "-P", port, "-o", "UserKnownHostsFile=/dev/null",
+                    "-o", "StrictHostKeyChecking=no", "-o", "LogLevel=ERROR", "-b", batch, f"{account}@{address}"],
+                   check=True, stderr=subprocess.DEVNULL)
+
+
+def main():
+    protocol, address, port, account, key, *names = sys.argv[1:]
+    if protocol == "sftp":
+        download_by_sftp(address, port, account, key, names)
+        return
+    size = 20 if protocol == "sessions" else len(names)
+    for first in range(0, len(names), size):
+        ftp = log_in(protocol, address, int(port), account)
+        for name in names[first:first + size]:
+            download(ftp, name)
+        if protocol != "sessions":
+            end_with_input()
+        ftp.quit()
+    if protocol == "sessions":
+        end_with_input()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,57 @@
+"""Where the client is: over loopback, or at the other end of a pair of virtual interfaces with a rate limit."""
+
+import os
+import subprocess
+
+from harness import Unavailable
+
+LOOPBACK = "loopback"
+
+
+class Loopback:
+    address = None  # the server's own choice
+    client = ()  # what the client is started with
+
+    def remove(self):
+        pass
+
+
+class Link:
+    """The server's end is limited by tbf; the client's is in a network namespace of its own."""
+
+    def __init__(self, rate):
+        self.name = f"xfermmap-{os.getpid()}"
+        near, far = f"xfs{os.getpid()}", f"xfc{os.getpid()}"
+        network = f"10.{200 + os.getpid() % 50}.{os.getpid() // 50 % 250}"
+        self.address = f"{network}.1"
+        self.client = ("ip", "netns", "exec", self.name)
+        if os.geteuid() != 0:
+            raise Unavailable("a link takes root")
+        try:
+            run("ip", "netns", "add", self.name)
+            run("ip", "link", "add", near, "type", "veth", "peer", "name", far, "netns", self.name)
+            run("ip", "address", "add", f"{network}.1/24", "dev", near)
+            run("ip", "link", "set", near, "up")
+            run("ip", "-n", self.name, "address", "add", f"{network}.2/24", "dev", far)
+            run("ip", "-n", self.name, "link", "set", far, "up")
+            if rate != "no limit":
+                bits = float(rate.split()[0]) * 1e9
+                run("tc", "qdisc", "add", "dev", near, "root", "tbf", "rate", f"{bits:.0f}",
+                    "burst", str(max(512 << 10, int(bits / 8 / 250))), "latency", "20ms")
+        except Unavailable:
+            self.remove()
+            raise
+
+    def remove(self):
+        subprocess.run(["ip", "netns", "delete", self.name], check=False, stderr=subprocess.DEVNULL)
+
+
+def run(*command):
+    try:
+        subprocess.run(command, check=True, capture_output=True, text=True)
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise Unavailable(f"{' '.join(command)}: {getattr(error, 'stderr', None) or error}".strip()) from error
+
+
+def connect(where):
+    return Loopback() if where == LOOPBACK else Link(where)

@@ -1,0 +1,104 @@
+#!/usr/bin/env bats
+# File systems: those whose mappings are what read() gives only until something changes, and those that are left to the
+# kernel. docs/compatibility.md has the table.
+
+bats_require_minimum_version 1.5.0
+set -o pipefail
+
+setup() {
+    source "$BATS_TEST_DIRNAME/observe.bash"
+    server_create 'UseSendfile off'
+    files=$server/files
+    cd "$server" || return
+    directives 'TransferMMapEngine on' 'TransferMMapMinSize 1 MB'
+    head -c 2000000 /dev/zero | tr '\0' o >original
+}
+
+teardown() {
+    disk_unmount
+    [[ ! -e $server/mounted ]] || xargs umount <"$server/mounted"
+    cd /
+    server_remove
+}
+
+# mounted DIRECTORY ARGUMENTS: mount(8), until the test ends.
+mounted() {
+    [[ $EUID -eq 0 ]] || skip 'only root may mount'
+    mkdir -p "$1"
+    mount "${@:2}" "$1" || skip "this kernel can't mount ${*:2}"
+    echo "$1" >>"$server/mounted"
+}
+
+# Read some of file $1, do $2, read on, and print what that was.
+reads_on() {
+    "${@:3}" /usr/bin/python3 - "$1" "$2" <<'PYTHON'
+import os, sys, time
+name, act = sys.argv[1:]
+fd = os.open(name, os.O_RDONLY)
+assert os.read(fd, 65536) == b"o" * 65536 and os.pread(fd, 65536, 65536) == b"o" * 65536
+exec(act)
+print(os.read(fd, 16384)[:3], len(os.read(fd, 16384)), os.pread(fd, 3, 0))
+PYTHON
+}
+
+# The same by the kernel and with the library, which has read something from memory. $make makes the file $1 before.
+reads_the_same() {
+    local expected actual
+    $make
+    expected=$(reads_on "$@")
+    $make
+    actual=$(reads_on "$@" env LD_PRELOAD="$library" XFERMMAP_CONF="$server/preload.conf" XFERMMAP_PROCESS=python3)
+    [[ $actual == "$expected" ]] || { printf "%s\n" "by the kernel: $expected" "with the library: $actual"; return 1; } >&2
+    [[ $(counter BYTES) -ge 65536 ]]
+    rm "$server/status"
+}
+
+in_lower_layer() {
+    local layers=$server/layers
+    [[ ! -e $server/mounted ]] || umount "$files/disk"
+    rm -rf "$layers"
+    mkdir -p "$layers"/{lower,upper,work}
+    cp "$server/original" "$layers/lower/broken"
+    sleep 1.1
+    mounted "$files/disk" -t overlay overlay -o "lowerdir=$layers/lower,upperdir=$layers/upper,workdir=$layers/work"
+    echo "$files/disk" >"$server/mounted"
+}
+
+@test "overlayfs: a lower file that is written to is read on as by the kernel" {
+    local act make=in_lower_layer
+    for act in 'pass' 'w = os.open(name, os.O_RDWR); os.pwrite(w, b"new", 65536); os.pwrite(w, b"new", 0)' \
+        'os.truncate(name, 65540)' 'open(name, "w").write("new")' 'os.chmod(name, 0o600)' 'os.unlink(name)'; do
+        reads_the_same "$files/disk/broken" "$act"
+    done
+}
+
+at_source() {
+    cp "$server/original" "$server/source"
+    sleep 1.1
+}
+
+@test "FUSE: a change at the source is seen when the kernel sees it" {
+    needs_fuse
+    local seconds make=at_source write='w = os.open("source", os.O_RDWR); os.pwrite(w, b"new", 65536); os.pwrite(w, b"new", 0)'
+    at_source
+    disk_mount "$server/source" 0 0 0
+    for seconds in 0 1.5; do # attributes are cached for a second
+        reads_the_same "$files/disk/broken" "$write; time.sleep($seconds)"
+    done
+}
+
+@test "a file system that is left to the kernel is named in log, status and check" {
+    mounted "$files/memory" -t tmpfs tmpfs
+    truncate -s 9M "$files/memory/holes"
+    directives 'TransferMMapEngine on' 'TransferMMapMinSize 1' "TransferMMapFile $files/memory/holes /sys/kernel/uevent_seqnum"
+    server_start preloaded
+    logged "$files/memory/holes: is on tmpfs at $files/memory, which is left to the kernel where a file has holes;"
+    logged "/sys/kernel/uevent_seqnum: is on sysfs at /sys, which is left to the kernel; it is not kept in memory"
+    ftp_get memory/holes | cmp "$files/memory/holes" -
+    [[ $(counter ODD) -eq 1 ]]
+    "$project/build/xfermmap" status -f "$server/status" |
+        grep -q "  1  opens left to the kernel for the file system they are on (the last: tmpfs at $files/memory)"
+    "$project/build/xfermmap" status -f "$server/status" --json | grep -q "\"odd\":\"tmpfs at $files/memory\""
+    run -1 "$project/build/xfermmap" check -c "$server/preload.conf"
+    [[ $output == *"uevent_seqnum: is on sysfs at /sys, which is left to the kernel"$'\n'* ]]
+}
