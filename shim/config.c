@@ -3,17 +3,24 @@
 #include <stdlib.h>
 #include <string.h>
 
-void config_list_add(struct config_list *list, char *item)
+char *config_list_add(struct config_list *list, char *item)
 {
     char **items = reallocarray(list->items, list->count + 1, sizeof *items);
 
     if (items == NULL || item == NULL) {
         free(item);
         list->items = items != NULL ? items : list->items;
-        return;
+        return NULL;
     }
     items[list->count++] = item;
     list->items = items;
+    return item;
+}
+
+void config_list_copy(struct config_list *list, size_t count, char *const *items)
+{
+    for (size_t i = 0; i < count; i++)
+        (void)config_list_add(list, strdup(items[i]));
 }
 
 void config_list_free(struct config_list *list)
@@ -29,6 +36,7 @@ void config_free(struct config *config)
     config_list_free(&config->files);
     config_list_free(&config->notes);
     config_list_free(&config->errors);
+    config_list_free(&config->variables);
     free(config->log);
     free(config->status_path);
     free(config->bindings);

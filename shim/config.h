@@ -45,12 +45,16 @@ struct config {
     struct config_list files; /* TransferMMapFile: absolute paths and wildcards, in order */
     bool lock;                /* TransferMMapLock */
     struct config_memory max_memory;
-    off64_t read_ahead;        /* TransferMMapReadAhead, bytes, 0: off */
-    off64_t read_size;         /* TransferMMapReadSize, bytes, 0: off */
-    char *log;                 /* TransferMMapLog, for log_to() */
-    char *status_path;         /* TransferMMapStatusFile, NULL: none */
-    struct config_list notes;  /* "file:line: what", lines that are right and have no effect */
-    struct config_list errors; /* "file:line: what is wrong, and what would be right" */
+    off64_t read_ahead;           /* TransferMMapReadAhead, bytes, 0: off */
+    off64_t read_size;            /* TransferMMapReadSize, bytes, 0: off */
+    char *log;                    /* TransferMMapLog, for log_to() */
+    char *status_path;            /* TransferMMapStatusFile, NULL: none */
+    struct config_list notes;     /* "file:line: what", lines that are right and have no effect */
+    struct config_list errors;    /* "file:line: what is wrong, and what would be right" */
+    struct config_list variables; /* "file:line: %{env:NAME}" that were used */
+    /* of the server's own directives, to remark on: */
+    bool use_sendfile;
+    long send_buffer; /* SocketOptions sndbuf, bytes, 0: not set */
 };
 
 /*
@@ -72,8 +76,14 @@ bool config_address(const struct sockaddr *from, struct in6_addr *address, in_po
 /* Free all members. */
 void config_free(struct config *config);
 
-/* Add an item, freed with the list. Without memory for it, or NULL, the list stays as it is. */
-void config_list_add(struct config_list *list, char *item);
+/*
+ * Add an item, freed with the list. Without memory for it, or NULL, the list stays as it is.
+ * @return item, or NULL: it was not added, and is freed
+ */
+char *config_list_add(struct config_list *list, char *item);
+
+/* Add copies of all of them. */
+void config_list_copy(struct config_list *list, size_t count, char *const *items);
 
 void config_list_free(struct config_list *list);
 

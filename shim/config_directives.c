@@ -1,196 +1,221 @@
 #include "config_directives.h"
 
-#include "config_sections.h"
-
 #include <ctype.h>
+#include <errno.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
-/* What is out of these bounds is a slip of the pen, such as a forgotten unit. */
-#define LEAST_MAX_MEMORY ((off64_t)1 << 20)
-#define LEAST_READ_AHEAD ((off64_t)64 << 10)
-#define MOST_READ_AHEAD  ((off64_t)1 << 30)
-#define LEAST_READ_SIZE  ((off64_t)32 << 10)
-#define MOST_READ_SIZE   ((off64_t)1 << 20)
-
 struct directive {
     const char *name;
-    bool server_only; /* not in <Global> and <VirtualHost> */
-    void (*take)(struct parser *parser, size_t count, char **arguments);
+    /* @return false: the arguments are not what is expected */
+    bool (*take)(struct parser *parser, size_t count, char **arguments);
+    const char *expected;
+    size_t member; /* of struct config, to put it into */
+    off64_t least, most;
+    bool anywhere; /* in <Global> and <VirtualHost>, too */
 };
 
-static void take_engine(struct parser *parser, size_t count, char **arguments)
+static void *member(const struct parser *parser)
 {
-    bool on;
-
-    if (count != 1 || !syntax_boolean(arguments[0], &on))
-        parser_error(parser, "TransferMMapEngine takes on or off");
-    else
-        parser_host(parser)->engine = on;
+    return (char *)parser->config + parser->directive->member;
 }
 
-static void take_files(struct parser *parser, size_t count, char **arguments)
+/* ---- values ---- */
+
+/* @return true or false, or UNSET: it is neither */
+static int boolean(size_t count, char **arguments)
 {
-    if (count == 0)
-        parser_error(parser, "TransferMMapFile takes one or more absolute paths");
-    for (size_t i = 0; i < count; i++) {
-        if (arguments[i][0] != '/')
-            parser_error(parser, "TransferMMapFile: '%s' is no absolute path, write it from / on",
-                         arguments[i]);
-        else
-            config_list_add(&parser->config->files, strdup(arguments[i]));
-    }
-}
+    static const char *const words[] = {"off", "on", "no", "yes", "false", "true", "0", "1"};
 
-static void take_min_size(struct parser *parser, size_t count, char **arguments)
-{
-    if (!syntax_size(count, arguments, &parser->config->min_size))
-        parser_error(parser, "TransferMMapMinSize takes a size, such as 4 MB, 512 KB or 65536");
-}
-
-static void take_lock(struct parser *parser, size_t count, char **arguments)
-{
-    bool on;
-
-    if (count != 1 || !syntax_boolean(arguments[0], &on))
-        parser_error(parser, "TransferMMapLock takes on or off");
-    else
-        parser->config->lock = on;
-}
-
-static void take_max_memory(struct parser *parser, size_t count, char **arguments)
-{
-    struct config_memory memory = {.bytes = 0};
-
-    if ((count == 1 && syntax_percent(arguments[0], &memory.percent)) ||
-        (syntax_size(count, arguments, &memory.bytes) && memory.bytes >= LEAST_MAX_MEMORY))
-        parser->config->max_memory = memory;
-    else
-        parser_error(parser,
-                     "TransferMMapMaxMemory takes a size from 1 MB on, such as 2 GB, or a share "
-                     "of the machine's memory from 1%% to 100%%");
-}
-
-static void take_read_ahead(struct parser *parser, size_t count, char **arguments)
-{
-    if (!syntax_size_or_off(count, arguments, LEAST_READ_AHEAD, MOST_READ_AHEAD,
-                            &parser->config->read_ahead))
-        parser_error(parser, "TransferMMapReadAhead takes a size from 64 KB to 1 GB, or off");
-}
-
-static void take_read_size(struct parser *parser, size_t count, char **arguments)
-{
-    if (!syntax_size_or_off(count, arguments, LEAST_READ_SIZE, MOST_READ_SIZE,
-                            &parser->config->read_size))
-        parser_error(parser, "TransferMMapReadSize takes a size from 32 KB to 1 MB, or off");
-}
-
-/* Kept as it is: log_to() knows the words. */
-static void take_log(struct parser *parser, size_t count, char **arguments)
-{
-    static const char *const words[] = {"syslog", "stderr", "none"};
-    const char *target = count == 1 && arguments[0][0] == '/' ? arguments[0] : NULL;
-
-    for (size_t i = 0; count == 1 && i < sizeof words / sizeof words[0]; i++) {
+    for (int i = 0; count == 1 && i < (int)(sizeof words / sizeof words[0]); i++) {
         if (strcasecmp(arguments[0], words[i]) == 0)
-            target = words[i];
+            return i % 2;
     }
-    if (target == NULL) {
-        parser_error(parser, "TransferMMapLog takes an absolute path, syslog, stderr or none");
-        return;
-    }
-    free(parser->config->log);
-    parser->config->log = strdup(target);
+    return UNSET;
 }
 
-static void take_status_file(struct parser *parser, size_t count, char **arguments)
+static bool take_boolean(struct parser *parser, size_t count, char **arguments)
 {
-    bool path = count == 1 && arguments[0][0] == '/';
+    int value = boolean(count, arguments);
 
-    if (!path && (count != 1 || strcasecmp(arguments[0], "none") != 0)) {
-        parser_error(parser, "TransferMMapStatusFile takes an absolute path or none");
-        return;
-    }
-    free(parser->config->status_path);
-    parser->config->status_path = path ? strdup(arguments[0]) : NULL;
+    *(bool *)member(parser) = value == true;
+    return value != UNSET;
 }
 
+/* "16 MB", as ProFTPD's directives have it, "16M" as its RLimitMemory, "16MB", or bytes alone. */
+static bool take_size(struct parser *parser, size_t count, char **arguments)
+{
+    static const char letters[] = "BKMGT";
+    char *end;
+
+    if (count < 1 || count > 2 || !isdigit((unsigned char)arguments[0][0]))
+        return false;
+    errno = 0;
+    unsigned long long value = strtoull(arguments[0], &end, 10);
+    if (errno != 0 || (*end != '\0' && count == 2))
+        return false;
+
+    const char *unit = count == 2 ? arguments[1] : *end != '\0' ? end : "B";
+    const char *letter = strchr(letters, toupper((unsigned char)*unit));
+    bool known = *unit != '\0' && letter != NULL &&
+                 (unit[1] == '\0' || (letter != letters && strcasecmp(unit + 1, "B") == 0));
+    unsigned shift = known ? 10 * (unsigned)(letter - letters) : 0;
+    if (!known || value > (unsigned long long)parser->directive->most >> shift ||
+        value << shift < (unsigned long long)parser->directive->least)
+        return false;
+    *(off64_t *)member(parser) = (off64_t)(value << shift);
+    return true;
+}
+
+static bool take_size_or_off(struct parser *parser, size_t count, char **arguments)
+{
+    if (boolean(count, arguments) != false)
+        return take_size(parser, count, arguments);
+    *(off64_t *)member(parser) = 0;
+    return true;
+}
+
+static bool take_size_or_percent(struct parser *parser, size_t count, char **arguments)
+{
+    char *end;
+    unsigned long share =
+        count == 1 && isdigit((unsigned char)*arguments[0]) ? strtoul(arguments[0], &end, 10) : 0;
+
+    if (share < 1 || share > 100 || strcmp(end, "%") != 0)
+        return take_size(parser, count, arguments);
+    parser->config->max_memory.percent = (unsigned)share;
+    return true;
+}
+
+/* For the log the words are kept: log_to() knows them. */
+static bool take_path(struct parser *parser, size_t count, char **arguments)
+{
+    static const char *const words[] = {"none", "syslog", "stderr"};
+    char **text = member(parser);
+    bool is_log = text == &parser->config->log;
+    const char *value = count == 1 && arguments[0][0] == '/' ? arguments[0] : NULL;
+
+    for (size_t i = 0; count == 1 && i < (is_log ? sizeof words / sizeof words[0] : 1); i++) {
+        if (strcasecmp(arguments[0], words[i]) == 0)
+            value = words[i];
+    }
+    if (value == NULL)
+        return false;
+    free(*text);
+    *text = is_log || value != words[0] ? strdup(value) : NULL;
+    return true;
+}
+
+static bool take_files(struct parser *parser, size_t count, char **arguments)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (arguments[i][0] == '/')
+            config_list_add(&parser->config->files, strdup(arguments[i]));
+        else
+            parser_error(parser, "TransferMMapFile: '%s' must be an absolute path", arguments[i]);
+    }
+    return count > 0;
+}
+
+static bool take_engine(struct parser *parser, size_t count, char **arguments)
+{
+    parser_host(parser)->engine = boolean(count, arguments);
+    return boolean(count, arguments) != UNSET;
+}
+
+/* What is out of the bounds is a slip of the pen, such as a forgotten unit. */
+#define OURS(directive, taker, ...)                                                                \
+    {                                                                                              \
+        .name = directive, .take = taker, .expected = __VA_ARGS__                                  \
+    }
+#define AT(name) .member = offsetof(struct config, name)
 static const struct directive ours[OUR_COUNT] = {
-    [ENGINE] = {"TransferMMapEngine", false, take_engine},
-    [FILES] = {"TransferMMapFile", false, take_files},
-    [MIN_SIZE] = {"TransferMMapMinSize", true, take_min_size},
-    [LOCK] = {"TransferMMapLock", true, take_lock},
-    [MAX_MEMORY] = {"TransferMMapMaxMemory", true, take_max_memory},
-    [READ_AHEAD] = {"TransferMMapReadAhead", true, take_read_ahead},
-    [READ_SIZE] = {"TransferMMapReadSize", true, take_read_size},
-    [LOG] = {"TransferMMapLog", true, take_log},
-    [STATUS_FILE] = {"TransferMMapStatusFile", true, take_status_file},
+    [ENGINE] = OURS("TransferMMapEngine", take_engine, "on or off", .anywhere = true),
+    [FILES] = OURS("TransferMMapFile", take_files, "one or more absolute paths", .anywhere = true),
+    [MIN_SIZE] = OURS("TransferMMapMinSize", take_size, "a size such as 4 MB, 512 KB or 65536",
+                      AT(min_size), .most = INT64_MAX),
+    [LOCK] = OURS("TransferMMapLock", take_boolean, "on or off", AT(lock)),
+    [MAX_MEMORY] = OURS("TransferMMapMaxMemory", take_size_or_percent,
+                        "a size from 1 MB on, such as 2 GB, or a share of the machine's memory "
+                        "from 1% to 100%",
+                        AT(max_memory.bytes), .least = 1 << 20, .most = INT64_MAX),
+    [READ_AHEAD] =
+        OURS("TransferMMapReadAhead", take_size_or_off, "a size from 64 KB to 1 GB, or off",
+             AT(read_ahead), .least = 64 << 10, .most = 1 << 30),
+    [READ_SIZE] =
+        OURS("TransferMMapReadSize", take_size_or_off, "a size from 32 KB to 1 MB, or off",
+             AT(read_size), .least = 32 << 10, .most = 1 << 20),
+    [LOG] = OURS("TransferMMapLog", take_path, "an absolute path, syslog, stderr or none", AT(log)),
+    [STATUS_FILE] =
+        OURS("TransferMMapStatusFile", take_path, "an absolute path or none", AT(status_path)),
 };
+
+/* ---- the server's own directives: of two that differ the first counts, as for the server ---- */
+
+static bool is(const char *word, const char *name)
+{
+    return strcasecmp(word, name) == 0;
+}
+
+/* @return false: it is none that is looked at */
+static bool take_servers(struct parser *parser, const char *name, size_t count, char **arguments)
+{
+    struct host *host = parser_host(parser);
+
+    if (is(name, "Port")) {
+        long port = count > 0 ? strtol(arguments[0], NULL, 10) : UNSET;
+        if (host->port == UNSET && port >= 0 && port <= UINT16_MAX)
+            host->port = (int)port;
+    } else if (is(name, "DefaultAddress")) {
+        if (host == &parser->own && host->addresses.count == 0) {
+            host->at = parser->source->at;
+            config_list_copy(&host->addresses, count, arguments);
+        }
+    } else if (is(name, "DefaultServer"))
+        host->is_default = host->is_default || boolean(count, arguments) == true;
+    else if (is(name, "UseSendfile")) {
+        if (host->sendfile == UNSET)
+            host->sendfile = boolean(count, arguments) != false; /* a size or a share is on, too */
+    } else if (is(name, "SocketOptions")) {
+        for (size_t i = 0; i + 1 < count; i += 2) {
+            if (is(arguments[i], "sndbuf"))
+                parser->config->send_buffer = strtol(arguments[i + 1], NULL, 10);
+        }
+    } else if (is(name, "Define"))
+        config_list_copy(&parser->defined, count > 0, arguments);
+    else if (is(name, "IncludeOptions")) {
+        parser->ignores_temporary_files = parser->follows_links = false;
+        for (size_t i = 0; i < count; i++) {
+            parser->ignores_temporary_files |= strcmp(arguments[i], "IgnoreTempFiles") == 0;
+            parser->follows_links |= strcmp(arguments[i], "AllowSymlinks") == 0;
+        }
+    } else
+        return false;
+    return true;
+}
 
 static void take_ours(struct parser *parser, enum directive_name name, struct syntax_words *words)
 {
-    const struct directive *directive = &ours[name];
+    const struct directive *directive = parser->directive = &ours[name];
 
-    if (parser->context == FOREIGN || (directive->server_only && parser->context != SERVER)) {
-        parser_error(parser, "%s belongs outside of <%s>", directive->name, section_around(parser));
+    if (parser->context == FOREIGN || (!directive->anywhere && parser->context != SERVER)) {
+        parser_error(parser, "%s: not allowed in <%s>; move it out", directive->name,
+                     parser_section_around(parser));
         return;
     }
     struct place *set_at = &parser_host(parser)->set_at[name];
     if (set_at->path != NULL && name != FILES)
-        parser_error(parser, "%s is set in %s:%u already, keep one of them", directive->name,
+        parser_error(parser, "%s: set in %s:%u already; keep one of them", directive->name,
                      set_at->path, set_at->line);
-    else if (words->too_many)
-        parser_error(parser, "more than %d words, use several lines", SYNTAX_MAX_WORDS);
-    else if (words->unclosed)
-        parser_error(parser, "the quotation mark is not closed");
-    else
-        directive->take(parser, words->count - 1, words->items + 1);
+    else if (words->fault != NULL)
+        parser_error(parser, "%s: %s", directive->name, words->fault);
+    else if (!directive->take(parser, words->count - 1, words->items + 1))
+        parser_error(parser, "%s: expected %s", directive->name, directive->expected);
     *set_at = parser->source->at;
 }
-
-/* ---- the server's own directives: of two that differ the first counts, as for the server ---- */
-
-static void take_port(struct parser *parser, size_t count, char **arguments)
-{
-    struct host *host = parser_host(parser);
-    char *end = NULL;
-    unsigned long port = count > 0 ? strtoul(arguments[0], &end, 10) : 0;
-
-    if (host->port == UNSET && end != NULL && *end == '\0' && port <= UINT16_MAX)
-        host->port = (int)port;
-}
-
-static void take_default_address(struct parser *parser, size_t count, char **arguments)
-{
-    if (parser->context != SERVER || parser->own.addresses.count > 0)
-        return;
-    parser->own.at = parser->source->at;
-    for (size_t i = 0; i < count; i++)
-        config_list_add(&parser->own.addresses, strdup(arguments[i]));
-}
-
-static void take_default_server(struct parser *parser, size_t count, char **arguments)
-{
-    struct host *host = parser_host(parser);
-    bool on;
-
-    if (host->is_default == UNSET && count > 0 && syntax_boolean(arguments[0], &on))
-        host->is_default = on;
-}
-
-static const struct {
-    const char *name;
-    void (*take)(struct parser *parser, size_t count, char **arguments);
-} servers[] = {
-    {"Port", take_port},
-    {"DefaultAddress", take_default_address},
-    {"DefaultServer", take_default_server},
-};
-
-/* ---- slips of the pen, all the rest ---- */
 
 /* The server's own directives are none of these: TransferLog, TransferOptions, TransferRate, ... */
 static bool meant_for_us(const char *word)
@@ -207,26 +232,21 @@ static void unknown_directive(struct parser *parser, const char *word)
     for (size_t i = 0; i < OUR_COUNT && used < sizeof known; i++)
         used += (size_t)snprintf(known + used, sizeof known - used, "%s%s", i > 0 ? ", " : "",
                                  ours[i].name);
-    parser_error(parser, "unknown directive '%s'; there are %s", word, known);
+    parser_error(parser, "%s: unknown directive; expected one of %s", word, known);
 }
 
-void directive_take(struct parser *parser, struct syntax_words *words)
+bool directive_take(struct parser *parser, struct syntax_words *words)
 {
     const char *word = words->items[0];
 
     for (int name = 0; name < OUR_COUNT; name++) {
-        if (strcasecmp(word, ours[name].name) == 0) {
+        if (is(word, ours[name].name)) {
             take_ours(parser, (enum directive_name)name, words);
-            return;
-        }
-    }
-    for (size_t i = 0; i < sizeof servers / sizeof servers[0]; i++) {
-        if (strcasecmp(word, servers[i].name) == 0) {
-            if (parser->context != FOREIGN)
-                servers[i].take(parser, words->count - 1, words->items + 1);
-            return;
+            return true;
         }
     }
     if (meant_for_us(word))
         unknown_directive(parser, word);
+    return parser->context != FOREIGN &&
+           take_servers(parser, word, words->count - 1, words->items + 1);
 }

@@ -6,7 +6,10 @@
 
 #include "config_parser.h"
 
-/* Take a line's words, of which there is at least one. */
-void directive_take(struct parser *parser, struct syntax_words *words);
+/*
+ * Take a line's words, of which there is at least one.
+ * @return false: it is none of the directives that are looked at
+ */
+bool directive_take(struct parser *parser, struct syntax_words *words);
 
 #endif

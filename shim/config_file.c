@@ -2,14 +2,13 @@
 
 #include "config_directives.h"
 #include "config_hosts.h"
-#include "config_sections.h"
 #include "libc.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <glob.h>
-#include <stdarg.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -22,6 +21,8 @@
 
 #define DEFAULT_READ_AHEAD ((off64_t)8 << 20)
 #define DEFAULT_READ_SIZE  ((off64_t)256 << 10)
+
+#define BOM "\xef\xbb\xbf" /* of UTF-8 */
 
 enum { MAX_INCLUDES = 16, DEFAULT_MAX_PERCENT = 50 };
 
@@ -45,15 +46,15 @@ static bool may_be_trusted(struct parser *parser, int fd)
     size_t known = parser->config->errors.count;
 
     if (fstat64(fd, &status) == -1)
-        parser_error(parser, "can't be read: %s", strerror(errno));
+        parser_error(parser, "the file can't be read: %s", strerror(errno));
     else if (!S_ISREG(status.st_mode))
-        parser_error(parser, "is no regular file; name a text file");
+        parser_error(parser, "the file is not a regular file; name a text file");
     else if (status.st_uid != 0 && status.st_uid != geteuid())
         parser_error(parser,
-                     "belongs to user %u; chown it to root, or to who runs the server, user %u",
+                     "the file belongs to user %u; chown it to root, or to the server's user, %u",
                      status.st_uid, geteuid());
     else if (status.st_mode & (S_IWGRP | S_IWOTH))
-        parser_error(parser, "is writable by others than its owner; chmod go-w it");
+        parser_error(parser, "the file is writable by others than its owner; chmod go-w it");
     parser->source->device = status.st_dev;
     parser->source->inode = status.st_ino;
     return parser->config->errors.count == known;
@@ -68,11 +69,11 @@ static void take_lines(struct parser *parser, FILE *file)
     unsigned lines;
     bool binary = false;
 
-    for (at->line = 1; (text = syntax_line(file, &lines, &binary)) != NULL; at->line += lines) {
+    for (; (text = syntax_line(file, &lines, &binary)) != NULL; at->line += lines) {
         if (binary)
             parser_error(parser, "a NUL byte: this is no text file");
         else
-            take_line(parser, text);
+            take_line(parser, text + (at->line == 1 && strncmp(text, BOM, 3) == 0 ? 3 : 0));
         free(text);
         if (binary)
             return;
@@ -85,16 +86,16 @@ static void take_lines(struct parser *parser, FILE *file)
 static void take_file(struct parser *parser, const char *path, FILE *file)
 {
     struct source *includer = parser->source;
-    struct source source = {.at = {path, 0}, .depth = parser->depth, .includer = includer};
+    struct source source = {.at = {path, 1}, .depth = parser->depth, .includer = includer};
 
     parser->source = &source;
     if (file == NULL)
-        parser_error(parser, "can't be opened: %s", strerror(errno));
+        parser_error(parser, "the file can't be opened: %s", strerror(errno));
     else if (may_be_trusted(parser, fileno(file)))
         take_lines(parser, file);
     if (file != NULL)
         (void)fclose(file);
-    section_end_file(parser);
+    parser_end_file(parser);
     parser->source = includer;
 }
 
@@ -107,14 +108,14 @@ static void include(struct parser *parser, const char *path)
     unsigned depth = 0;
 
     if (stat64(path, &status) == -1) {
-        parser_note_at(parser, source->at, "Include: %s: %s", path, strerror(errno));
+        parser_note(parser, "Include: %s: %s", path, strerror(errno));
         return;
     }
     if (S_ISDIR(status.st_mode)) /* in an included one, or what a wildcard means */
         return;
     for (; source != NULL; source = source->includer, depth++) {
         if (source->device == status.st_dev && source->inode == status.st_ino) {
-            parser_error(parser, "Include: %s leads back to itself, take out one of the lines",
+            parser_error(parser, "Include: %s leads back to itself; take out one of the lines",
                          path);
             return;
         }
@@ -123,70 +124,104 @@ static void include(struct parser *parser, const char *path)
         parser_error(parser, "Include: %s is nested more than %d deep", path, MAX_INCLUDES);
         return;
     }
-    size_t known = parser->paths.count;
-    config_list_add(&parser->paths, strdup(path));
-    if (parser->paths.count > known)
-        take_file(parser, parser->paths.items[known], open_file(path));
+    const char *kept = config_list_add(&parser->paths, strdup(path));
+    if (kept != NULL)
+        take_file(parser, kept, open_file(path));
 }
 
+static int by_bytes(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* In the order of the bytes, whatever language the server speaks. */
 static void include_matches(struct parser *parser, const char *pattern, int flags)
 {
     glob_t found = {.gl_pathc = 0};
 
-    if (libc_next(glob)(pattern, flags, NULL, &found) == 0) {
-        for (size_t i = 0; i < found.gl_pathc; i++)
+    if (libc_next(glob)(pattern, flags | GLOB_NOSORT, NULL, &found) == 0)
+        qsort(found.gl_pathv, found.gl_pathc, sizeof *found.gl_pathv, by_bytes);
+    for (size_t i = 0; i < found.gl_pathc; i++) {
+        const char *name = strrchr(found.gl_pathv[i], '/') + 1;
+        if (!parser->ignores_temporary_files ||
+            (fnmatch("*~", name, FNM_PERIOD) != 0 && fnmatch("*.sw?", name, FNM_PERIOD) != 0))
             include(parser, found.gl_pathv[i]);
     }
     libc_next(globfree)(&found);
 }
 
-/* A file, what a wildcard means, or all files of a directory: hidden ones too, as for the server.
+/*
+ * A file, what a wildcard means, or all files of a directory, hidden ones too. As for the server,
+ * not those of a directory that is a symbolic link, and of a wildcard's with IncludeOptions only.
  */
-static void take_include(struct parser *parser, const struct syntax_words *words)
+static void take_include(struct parser *parser, const char *path)
 {
-    const char *path = words->count > 1 ? words->items[1] : "";
+    size_t length = strcspn(path, "*?[");
+    bool wildcard = path[length] != '\0';
     struct stat64 status;
-    char *all = NULL;
+    char text[PATH_MAX], target;
 
-    if (*path == '\0')
-        parser_error(parser, "Include takes an absolute path");
-    else if (*path != '/')
-        parser_error(parser, "Include: '%s' is no absolute path, write it from / on", path);
-    else if (stat64(path, &status) == 0 && S_ISDIR(status.st_mode)) {
-        if (asprintf(&all, "%s%s*", path, path[strlen(path) - 1] == '/' ? "" : "/") != -1)
-            include_matches(parser, all, GLOB_PERIOD);
-        free(all);
-    } else if (strpbrk(path, "*?[") != NULL)
+    while (wildcard && length > 0 && path[length] != '/')
+        length--;
+    while (length > 0 && path[length - 1] == '/')
+        length--;
+    if (*path != '/' ||
+        (size_t)snprintf(text, sizeof text, "%.*s/*", (int)length, path) >= sizeof text) {
+        parser_error(parser, "Include: '%s' must be an absolute path", path);
+        return;
+    }
+    text[length] = '\0';
+    bool directory = stat64(text, &status) == 0 && S_ISDIR(status.st_mode);
+    bool link = directory && readlink(text, &target, 1) == 1;
+    text[length] = '/';
+    if (link && !(wildcard && parser->follows_links))
+        parser_note(parser, "Include: %s: ProFTPD follows no symbolic link; write where it leads",
+                    path);
+    else if (wildcard)
         include_matches(parser, path, 0);
+    else if (directory)
+        include_matches(parser, text, GLOB_PERIOD);
     else
         include(parser, path);
+}
+
+/* ---- lines ---- */
+
+static void take_variables(struct parser *parser, const struct config_list *names)
+{
+    for (size_t i = 0; i < names->count; i++) {
+        bool set = secure_getenv(names->items[i]) != NULL;
+        parser_say(parser, set ? &parser->config->variables : &parser->config->notes,
+                   parser->source->at, "%%{env:%s} is %s", names->items[i],
+                   set ? "taken from this environment; the server needs the same"
+                       : "not set, and replaced by nothing; set it in the server's environment");
+    }
 }
 
 static void take_line(struct parser *parser, char *text)
 {
     struct syntax_words words;
+    bool skipped = parser->context == SKIPPED, heeded = true;
 
-    while (isspace((unsigned char)*text))
-        text++;
-    if (*text == '<') {
-        section_take(parser, text + 1);
-        return;
-    }
-    if (parser->skipped)
-        return;
     syntax_split(text, &words);
-    if (words.count == 0)
-        return;
-    if (strcasecmp(words.items[0], "Include") != 0)
-        directive_take(parser, &words);
+    const char *first = words.count > 0 ? words.items[0] : "";
+    if (*first == '<') {
+        parser_section(parser, &words);
+        heeded = parser->context != FOREIGN;
+    } else if (skipped || *first == '\0')
+        heeded = false;
+    else if (strcasecmp(first, "Include") != 0)
+        heeded = directive_take(parser, &words);
     else if (parser->context != FOREIGN)
-        take_include(parser, &words);
+        take_include(parser, words.count > 1 ? words.items[1] : "");
+    if (heeded && !skipped)
+        take_variables(parser, &words.variables);
+    syntax_free(&words);
 }
 
 bool config_read(const char *path, struct config *config)
 {
-    struct host nothing_said = {
-        .at = {path, 1}, .port = UNSET, .engine = UNSET, .is_default = UNSET};
+    struct host nothing_said = parser_new_host((struct place){path, 1});
     struct parser parser = {.config = config, .own = nothing_said, .global = nothing_said};
 
     *config = (struct config){.valid = true,
@@ -207,5 +242,6 @@ bool config_read(const char *path, struct config *config)
     free(parser.hosts);
     config_list_free(&parser.own.addresses);
     config_list_free(&parser.paths);
+    config_list_free(&parser.defined);
     return true;
 }

@@ -2,6 +2,7 @@
 
 #include <arpa/inet.h>
 #include <netdb.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -28,21 +29,11 @@ static void add(struct config *config, const struct sockaddr *at, in_port_t port
 
 static int bind_name(struct config *config, const char *name, in_port_t port, bool engine)
 {
-    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICHOST};
-    struct addrinfo *found = NULL;
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *found = NULL;
     char bare[INET6_ADDRSTRLEN];
-    size_t length = strlen(name);
+    int failure =
+        getaddrinfo(sscanf(name, "[%45[^]]]", bare) == 1 ? bare : name, NULL, &hints, &found);
 
-    if (*name == '[' && name[length - 1] == ']' && length - 2 < sizeof bare) {
-        memcpy(bare, name + 1, length - 2);
-        bare[length - 2] = '\0';
-        name = bare;
-    }
-    int failure = getaddrinfo(name, NULL, &hints, &found);
-    if (failure != 0) {
-        hints.ai_flags = 0;
-        failure = getaddrinfo(name, NULL, &hints, &found);
-    }
     if (failure != 0)
         return failure;
     for (const struct addrinfo *each = found; each != NULL; each = each->ai_next)
@@ -86,11 +77,10 @@ static bool bind_host(struct parser *parser, struct host *host)
         const char *name = host->addresses.items[i];
         int failure = bind_name(config, name, (in_port_t)port, engine);
         if (failure != 0)
-            parser_note_at(
-                parser, host->at,
-                "'%s' can't be resolved (%s), so TransferMMapEngine goes without it; write its "
-                "addresses",
-                name, gai_strerror(failure));
+            parser_say(parser, &config->notes, host->at,
+                       "'%s' can't be resolved (%s), and TransferMMapEngine is not set for it; "
+                       "write its addresses",
+                       name, gai_strerror(failure));
     }
     if (first == config->binding_count)
         return false;
@@ -100,7 +90,7 @@ static bool bind_host(struct parser *parser, struct host *host)
         return false;
     }
     host->first = config->bindings[first];
-    if (host->is_default == true)
+    if (host->is_default)
         config->bindings[first].address = in6addr_any;
     return true;
 }
@@ -114,6 +104,8 @@ void hosts_settle(struct parser *parser)
 
     config->engine = engine_of(parser, &parser->own);
     config->whole = parser->own.port != UNSET;
+    config->use_sendfile =
+        (parser->own.sendfile != UNSET ? parser->own.sendfile : parser->global.sendfile) != false;
     for (size_t i = 0; i < parser->host_count; i++)
         differ = differ || engine_of(parser, &parser->hosts[i]) != config->engine;
     if (!differ) /* and so no name is looked up without need */
@@ -124,7 +116,7 @@ void hosts_settle(struct parser *parser)
     (void)bind_host(parser, &parser->own);
     for (size_t i = 0; i < parser->host_count; i++) {
         struct host *host = &parser->hosts[i];
-        if (bind_host(parser, host) && host->is_default == true && fallback->is_default != true)
+        if (bind_host(parser, host) && host->is_default && !fallback->is_default)
             fallback = host;
     }
     config->engine = engine_of(parser, fallback);

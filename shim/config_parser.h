@@ -1,7 +1,7 @@
 /*
- * The state of reading a directive file, and its messages. config_file.c reads files and lines,
- * config_sections.c keeps the sections around a line, config_directives.c takes what a line says,
- * and config_hosts.c what that means for the hosts.
+ * The state of reading a directive file: its sections and its messages. config_file.c reads files
+ * and lines, config_directives.c takes what a line says, and config_hosts.c what that means for the
+ * hosts.
  */
 #ifndef CONFIG_PARSER_H
 #define CONFIG_PARSER_H
@@ -13,8 +13,11 @@
 
 enum { MAX_SECTIONS = 32, SECTION_NAME_SIZE = 32 };
 
-/* FOREIGN: <Directory>, <Anonymous> and all the others that have nothing of ours in them. */
-enum context { SERVER, GLOBAL, VIRTUAL_HOST, FOREIGN };
+/*
+ * FOREIGN: <Directory>, <Anonymous> and all the others that have nothing of ours in them. SKIPPED:
+ * by <IfModule !...>, <IfDefine ...> or <IfVersion ...>.
+ */
+enum context { SERVER, GLOBAL, VIRTUAL_HOST, FOREIGN, SKIPPED };
 
 /* Our directives. */
 enum directive_name {
@@ -32,7 +35,7 @@ enum directive_name {
 
 struct place {
     const char *path; /* NULL: nowhere */
-    unsigned line;    /* 0: the file as a whole */
+    unsigned line;
 };
 
 struct source {
@@ -47,7 +50,6 @@ struct section {
     char name[SECTION_NAME_SIZE];
     struct place at;
     enum context outside; /* what to return to */
-    bool was_skipped;
 };
 
 enum { UNSET = -1 };
@@ -56,33 +58,53 @@ enum { UNSET = -1 };
 struct host {
     struct place at;
     struct config_list addresses;
-    int port, engine, is_default; /* UNSET where it doesn't say */
+    int port, engine, sendfile; /* UNSET where it doesn't say */
+    bool is_default;
     struct place set_at[OUR_COUNT];
     struct config_binding first; /* of its addresses; port 0: it is not served */
 };
 
 struct parser {
-    struct source *source;    /* being read */
-    struct config *config;    /* being filled */
-    struct config_list paths; /* of the included files, for places to point to */
+    struct source *source;             /* being read */
+    struct config *config;             /* being filled */
+    const struct directive *directive; /* of ours, being taken */
+    struct config_list paths;          /* of the included files, for places to point to */
+    struct config_list defined;        /* by Define */
     struct host own, global, *hosts;
     size_t host_count;
     enum context context;
-    bool skipped; /* by <IfModule !...> or <IfDefine ...> */
+    bool ignores_temporary_files, follows_links; /* IncludeOptions */
     struct section sections[MAX_SECTIONS];
     size_t depth;
 };
 
-/* Say "path:line: what", or "path:1: the file what" of one as a whole. After an error the file is
- * not valid. */
-__attribute__((format(printf, 3, 4))) void parser_error_at(struct parser *parser, struct place at,
-                                                           const char *format, ...);
-__attribute__((format(printf, 3, 4))) void parser_note_at(struct parser *parser, struct place at,
-                                                          const char *format, ...);
+/*
+ * Say "path:line: what".
+ * @param list  one of parser->config's; after an error the file is not valid
+ */
+__attribute__((format(printf, 4, 5))) void parser_say(struct parser *parser,
+                                                      struct config_list *list, struct place at,
+                                                      const char *format, ...);
 
-#define parser_error(parser, ...) parser_error_at(parser, (parser)->source->at, __VA_ARGS__)
+/* Say it of the line that is being read. */
+#define parser_error(parser, ...)                                                                  \
+    parser_say(parser, &(parser)->config->errors, (parser)->source->at, __VA_ARGS__)
+#define parser_note(parser, ...)                                                                   \
+    parser_say(parser, &(parser)->config->notes, (parser)->source->at, __VA_ARGS__)
 
 /* The host that a line speaks of: outside of FOREIGN. */
 struct host *parser_host(struct parser *parser);
+
+/* A host of which nothing was said yet. */
+struct host parser_new_host(struct place at);
+
+/* Take the words of a line that opens or closes a section. The first starts with '<'. */
+void parser_section(struct parser *parser, struct syntax_words *words);
+
+/* The file that is being read ends, and must have closed the sections that it opened. */
+void parser_end_file(struct parser *parser);
+
+/* The section that decides where a line stands: conditions don't. "" outside of all. */
+const char *parser_section_around(const struct parser *parser);
 
 #endif

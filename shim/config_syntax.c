@@ -1,13 +1,13 @@
 #include "config_syntax.h"
 
 #include <ctype.h>
-#include <errno.h>
-#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
-/* ---- lines and words ---- */
+/* Of variables in one word: a value that names its own variable has no end. */
+enum { MAX_VARIABLES = 64 };
+
+static const char spaces[] = " \t\n\v\f\r";
 
 char *syntax_line(FILE *file, unsigned *lines, bool *binary)
 {
@@ -22,6 +22,8 @@ char *syntax_line(FILE *file, unsigned *lines, bool *binary)
         length -= length > 0 && line[length - 1] == '\r';
         bool continued = length > 0 && line[length - 1] == '\\';
         length -= continued;
+        if (continued && line[strspn(line, spaces)] == '#') /* within a continued line, too */
+            length = 0;
         char *longer = realloc(joined, used + (size_t)length + 1);
         if (longer == NULL)
             break;
@@ -29,98 +31,68 @@ char *syntax_line(FILE *file, unsigned *lines, bool *binary)
         memcpy(joined + used, line, (size_t)length);
         used += (size_t)length;
         joined[used] = '\0';
-        if (!continued)
+        if (!continued || used == 0)
             break;
     }
     free(line);
     return joined;
 }
 
+static char *expand(struct syntax_words *words, char *word)
+{
+    char *start, *longer;
+
+    for (int i = 0; (start = strstr(word, "%{env:")) != NULL; i++) {
+        char *name = start + strlen("%{env:"), *end = strchr(name, '}');
+        if (end == NULL)
+            break;
+        if (i == MAX_VARIABLES) {
+            words->fault = "variables are nested too deep; take out one that names itself";
+            break;
+        }
+        *end = '\0';
+        const char *value = secure_getenv(name);
+        if (asprintf(&longer, "%.*s%s%s", (int)(start - word), word, value != NULL ? value : "",
+                     end + 1) == -1)
+            longer = NULL;
+        (void)config_list_add(&words->variables, strdup(name));
+        longer = config_list_add(&words->expanded, longer);
+        if (longer == NULL) {
+            words->fault = "out of memory";
+            break;
+        }
+        word = longer;
+    }
+    return word;
+}
+
 void syntax_split(char *text, struct syntax_words *words)
 {
-    words->count = 0;
-    words->too_many = words->unclosed = false;
+    *words = (struct syntax_words){.count = 0};
     for (;;) {
-        while (isspace((unsigned char)*text))
-            text++;
+        text += strspn(text, spaces);
         if (*text == '\0' || *text == '#')
-            return;
-        words->too_many = words->count == SYNTAX_MAX_WORDS;
-        if (words->too_many)
-            return;
+            break;
+        if (words->count == SYNTAX_MAX_WORDS) {
+            words->fault = "more than 1024 words; use several lines";
+            break;
+        }
         bool quoted = *text == '"';
-        char *to = text += quoted;
-        words->items[words->count++] = to;
+        char *word = text += quoted, *to = word;
         while (*text != '\0' && (quoted ? *text != '"' : !isspace((unsigned char)*text))) {
             text += quoted && *text == '\\' && text[1] != '\0';
             *to++ = *text++;
         }
-        words->unclosed = words->unclosed || (quoted && *text == '\0');
+        if (quoted && *text == '\0')
+            words->fault = "the quotation mark is not closed";
         text += *text != '\0';
         *to = '\0';
+        words->items[words->count++] = expand(words, word);
     }
 }
 
-/* ---- values ---- */
-
-bool syntax_boolean(const char *word, bool *value)
+void syntax_free(struct syntax_words *words)
 {
-    static const char *const on[] = {"on", "yes", "true", "1"};
-    static const char *const off[] = {"off", "no", "false", "0"};
-
-    for (size_t i = 0; i < sizeof on / sizeof on[0]; i++) {
-        *value = strcasecmp(word, on[i]) == 0;
-        if (*value || strcasecmp(word, off[i]) == 0)
-            return true;
-    }
-    return false;
-}
-
-bool syntax_size(size_t count, char **arguments, off64_t *size)
-{
-    static const char letters[] = "BKMGT";
-    char *end;
-
-    if (count < 1 || count > 2 || !isdigit((unsigned char)arguments[0][0]))
-        return false;
-    errno = 0;
-    unsigned long long value = strtoull(arguments[0], &end, 10);
-    if (errno != 0 || (*end != '\0' && count == 2))
-        return false;
-
-    const char *unit = count == 2 ? arguments[1] : *end != '\0' ? end : "B";
-    const char *letter = strchr(letters, toupper((unsigned char)*unit));
-    bool known = *unit != '\0' && letter != NULL &&
-                 (unit[1] == '\0' || (letter != letters && strcasecmp(unit + 1, "B") == 0));
-    unsigned shift = known ? 10 * (unsigned)(letter - letters) : 0;
-    if (!known || value > (unsigned long long)INT64_MAX >> shift)
-        return false;
-    *size = (off64_t)(value << shift);
-    return true;
-}
-
-bool syntax_size_or_off(size_t count, char **arguments, off64_t least, off64_t most, off64_t *size)
-{
-    bool on;
-    off64_t value;
-
-    if (count == 1 && syntax_boolean(arguments[0], &on) && !on) {
-        *size = 0;
-        return true;
-    }
-    if (!syntax_size(count, arguments, &value) || value < least || value > most)
-        return false;
-    *size = value;
-    return true;
-}
-
-bool syntax_percent(const char *word, unsigned *percent)
-{
-    char *end;
-    unsigned long value = isdigit((unsigned char)*word) ? strtoul(word, &end, 10) : 0;
-
-    if (value < 1 || value > 100 || strcmp(end, "%") != 0)
-        return false;
-    *percent = (unsigned)value;
-    return true;
+    config_list_free(&words->variables);
+    config_list_free(&words->expanded);
 }

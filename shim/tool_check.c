@@ -9,6 +9,7 @@
 
 #include <argp.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -16,18 +17,32 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define SERVER_DEFAULT_PATH SYSCONFDIR "/proftpd/proftpd.conf"
+
+struct options {
+    const char *directives;
+    const char *server; /* the server's own configuration, NULL: where it is by default */
+};
+
 static error_t parse(int key, char *argument, struct argp_state *state)
 {
-    const char **directives = state->input;
+    struct options *options = state->input;
 
-    if (key != 'c')
+    if (key == 'c')
+        options->directives = argument;
+    else if (key == 's')
+        options->server = argument;
+    else
         return ARGP_ERR_UNKNOWN;
-    *directives = argument;
     return 0;
 }
 
 static const struct argp_option argp_options[] = {
     {"config", 'c', "FILE", 0, "the directive file, instead of XFERMMAP_CONF or the default", 0},
+    {"server-config", 's', "FILE", 0,
+     "the server's configuration, instead of " SERVER_DEFAULT_PATH
+     "; not needed if that is the directive file",
+     0},
     {NULL, 0, NULL, 0, NULL, 0},
 };
 
@@ -35,10 +50,11 @@ static const struct argp argp = {
     .options = argp_options,
     .parser = parse,
     .doc =
-        "Read the directive file as the library would. Say what is wrong with it, which files "
-        "would "
-        "be listed, how much of them is in memory now, and whether they fit into the memory that "
-        "they may take. Run it as the user who starts the server, in most cases root."
+        "Read the directive file as the library would. Say what is wrong with it, what each "
+        "directive is then, which files would be listed, how much of them is in memory now, "
+        "whether they fit into the memory that they may take, and which of the server's own "
+        "directives keep downloads from being served. Run it as the user who starts the server, in "
+        "most cases root."
         "\vExit status: 0 if the server would start with all of it, 1 if something is wrong.",
 };
 
@@ -135,22 +151,78 @@ static bool check_files(const struct config *config)
 
 /* ---- the directives ---- */
 
-static void print_directives(const struct config *config)
+/* In the unit that shows it exactly. @param none  what stands for 0 */
+static void print_size(const char *directive, off64_t size, const char *none)
+{
+    static const char units[][3] = {"B", "KB", "MB", "GB", "TB"};
+    size_t unit = 0;
+
+    for (; size > 0 && size % 1024 == 0 && unit + 1 < sizeof units / sizeof units[0]; unit++)
+        size /= 1024;
+    if (size > 0)
+        (void)printf("%s %" PRId64 " %s\n", directive, (int64_t)size, units[unit]);
+    else
+        (void)printf("%s %s\n", directive, none);
+}
+
+static void print_engine(const struct config *config)
 {
     bool somewhere = config_engine_anywhere(config);
     size_t on = 0;
 
-    (void)printf("TransferMMapEngine %s", somewhere ? "on" : "off");
     for (size_t i = 0; i < config->binding_count; i++)
         on += config->bindings[i].engine;
+    (void)printf("TransferMMapEngine %s", somewhere ? "on" : "off");
     if (somewhere && config->binding_count > 0)
         (void)printf(" for %zu of %zu addresses, and %s for others", on, config->binding_count,
                      config->engine ? "on" : "off");
-    if (!somewhere)
-        (void)printf("; no download is served from memory\n");
-    else
-        (void)printf("; files of %s and more are mapped as they are opened\n",
-                     tool_size((uint64_t)config->min_size).text);
+    (void)printf("%s\n", somewhere ? "" : "; no download is served from memory");
+}
+
+static void print_directives(const struct config *config)
+{
+    char share[16];
+
+    print_engine(config);
+    for (size_t i = 0; i < config->files.count; i++)
+        say(stdout, "TransferMMapFile %s", config->files.items[i]);
+    print_size("TransferMMapMinSize", config->min_size, "0");
+    (void)printf("TransferMMapLock %s\n", config->lock ? "on" : "off");
+    (void)snprintf(share, sizeof share, "%u%%", config->max_memory.percent);
+    print_size("TransferMMapMaxMemory", config->max_memory.bytes, share);
+    print_size("TransferMMapReadAhead", config->read_ahead, "off");
+    print_size("TransferMMapReadSize", config->read_size, "off");
+    say(stdout, "TransferMMapLog %s", config->log);
+    say(stdout, "TransferMMapStatusFile %s",
+        config->status_path != NULL ? config->status_path : "none");
+    for (size_t i = 0; i < config->variables.count; i++)
+        say(stdout, "%s", config->variables.items[i]);
+}
+
+/* @return false: the server's configuration that was asked for can't be read */
+static bool check_server(const struct config *config, const struct options *options)
+{
+    const char *path = options->server != NULL ? options->server
+                       : config->whole         ? options->directives
+                                               : SERVER_DEFAULT_PATH;
+    struct config server;
+    bool there = config_read(path, &server), fine = there && server.valid;
+
+    if (!fine && options->server != NULL)
+        say(stderr, "%s",
+            there ? server.errors.items[0] : "xfermmap: --server-config: no such file");
+    if (fine && server.use_sendfile && config_engine_anywhere(config))
+        say(stdout,
+            "%s: UseSendfile is on (the default): the kernel sends plain FTP, and nothing of it is "
+            "counted as served from memory; compare with UseSendfile off",
+            path);
+    if (fine && server.send_buffer > 0)
+        say(stdout,
+            "%s: SocketOptions sndbuf %ld is the transfer buffer's size, and TransferMMapReadSize "
+            "has no effect; take sndbuf out",
+            path, server.send_buffer);
+    config_free(&server);
+    return fine || options->server == NULL;
 }
 
 /* Where the library would write a file of its own. @return false: it could not, which is told */
@@ -172,13 +244,14 @@ static bool check_place(const char *directive, const char *path)
 }
 
 /* @return whether all of it would be as it says */
-static bool check_valid(const struct config *config)
+static bool check_valid(const struct config *config, const struct options *options)
 {
     bool fine = config->notes.count == 0;
 
     fine = check_place("TransferMMapLog", config->log) && fine;
     fine = check_place("TransferMMapStatusFile", config->status_path) && fine;
     print_directives(config);
+    fine = check_server(config, options) && fine;
     return check_files(config) && fine;
 }
 
@@ -193,24 +266,25 @@ static bool print_remarks(const struct config *config)
 
 int tool_check(int count, char **arguments)
 {
-    const char *path = tool_directive_file();
+    struct options options = {.directives = tool_directive_file()};
     struct config config = {.valid = true};
     bool fine;
 
-    if (argp_parse(&argp, count, arguments, 0, NULL, &path) != 0)
+    if (argp_parse(&argp, count, arguments, 0, NULL, &options) != 0)
         return TOOL_USAGE;
-    if (!config_read(path, &config)) {
-        (void)fprintf(stderr, "%s: %s; without it the library does nothing\n", path,
+    if (!config_read(options.directives, &config)) {
+        (void)fprintf(stderr, "%s: %s; without it the library does nothing\n", options.directives,
                       strerror(errno));
         return TOOL_TROUBLE;
     }
     ownfile_as(geteuid());
     fine = print_remarks(&config);
     if (!fine)
-        (void)fprintf(
-            stderr, "%s would be refused: the server would run without the library's help\n", path);
+        (void)fprintf(stderr,
+                      "%s would be refused: the server would run without the library's help\n",
+                      options.directives);
     else
-        fine = check_valid(&config);
+        fine = check_valid(&config, &options);
     config_free(&config);
     return fine ? TOOL_FINE : TOOL_TROUBLE;
 }

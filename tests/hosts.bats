@@ -94,6 +94,20 @@ only_its_sessions_map() {
     only_its_sessions_map six
 }
 
+@test "a Port from the environment: only its host's sessions map" {
+    needs_ipv6
+    three_hosts second
+    XM_PORT=$(<"$server/ftp_port")
+    export XM_PORT
+    sed -i "s/ Port $XM_PORT\$/ Port %{env:XM_PORT}/" "$server/proftpd.conf" "$server/hosts.d/hosts.conf"
+    grep -c 'env:XM_PORT' "$server/proftpd.conf" "$server/hosts.d/hosts.conf"
+    server_start preloaded
+    is_downloaded_from second
+    [[ $(counter BYTES) -eq 9000001 ]]
+    is_downloaded_from own
+    [[ $(counter BYTES) -eq 9000001 ]]
+}
+
 @test "listed files are kept as long as one host has the engine on" {
     needs_insight
     needs_ipv6
@@ -141,4 +155,27 @@ only_its_sessions_map() {
     [[ $(counter BYTES) -eq 9000001 ]]
     grep -q 'preload.conf is in force' "$server/preload.log"
     run -1 grep -E '\.conf:[0-9]+: ' "$server/preload.log"
+}
+
+# Each of them with our directives in all contexts that they may be in.
+@test "check accepts the package's sample configurations as directive files" {
+    local sample count=0
+    for sample in "$project"/build/server/usr/share/{proftpd/templates,doc/proftpd-core/sample-configurations}/*.conf*; do
+        {
+            zcat -f "$sample" | awk -v ours="$(ours 'TransferMMapEngine on' "TransferMMapFile $files/listed")" '
+                { print }
+                /^[ \t]*<VirtualHost / { print ours }'
+            echo '<Global>'
+            ours 'TransferMMapEngine on'
+            echo '</Global>'
+            ours 'TransferMMapEngine on' 'TransferMMapMinSize 8 MB' "TransferMMapLog $server/preload.log" \
+                "TransferMMapStatusFile $server/status"
+        } >"$server/sample.conf"
+        echo "$sample"
+        "$project/build/xfermmap" check -c "$server/sample.conf" 2>"$server/remarks" || true
+        # the files that Debian's own includes are not in /etc
+        run -1 grep -v ': Include: /etc/proftpd/.*: No such file or directory$' "$server/remarks"
+        count=$((count + 1))
+    done
+    [[ $count -ge 14 ]]
 }

@@ -374,7 +374,7 @@ has_looks() {
     serve big
     directives "TransferMMapFile $files/small" 'TransferMMapEngine perhaps'
     reload
-    logged 'preload.conf:4: TransferMMapEngine takes on or off'
+    logged 'preload.conf:4: TransferMMapEngine: expected on or off'
     logged 'preload.conf is refused; the former directives stay in force'
     chmod g+w "$server/preload.conf" # and the log is one of them, though this file's own is not believed
     reload
@@ -399,8 +399,8 @@ has_looks() {
     server_start preloaded traced
     local told=(
         ':5: TransferMMapFile: .big. '
-        ':6: unknown directive .TransferMMapSize.'
-        ':7: <Global> is not closed'
+        ':6: TransferMMapSize: unknown directive'
+        ':7: <Global>: not closed'
         ':8: TransferMMapMinSize'
         ' is refused; the server runs without the library.s help'
     )

@@ -172,7 +172,7 @@ static void wrong_sizes(void **state)
     (void)state;
     for (size_t i = 0; i < COUNT(sizes_of_nothing); i++) {
         (void)snprintf(text, sizeof text, "TransferMMapMinSize %s\n", sizes_of_nothing[i]);
-        assert_wrong(&(struct wrong){text, 1, "TransferMMapMinSize takes a size"});
+        assert_wrong(&(struct wrong){text, 1, "TransferMMapMinSize: expected a size such as"});
         assert_int_equal(config.min_size, 4 * MIB);
     }
 }
@@ -212,17 +212,18 @@ static void read_ahead_and_read_size_can_be_off(void **state)
 static void wrong_directives(void **state)
 {
     static const struct wrong cases[] = {
-        {"TransferMMapEngine\n", 1, "takes on or off"},
-        {"TransferMMapEngine maybe\n", 1, "takes on or off"},
-        {"TransferMMapEngine on on\n", 1, "takes on or off"},
+        {"TransferMMapEngine\n", 1, "expected on or off"},
+        {"TransferMMapEngine maybe\n", 1, "expected on or off"},
+        {"TransferMMapEngine on on\n", 1, "expected on or off"},
         {"TransferMMapFile\n", 1, "one or more absolute paths"},
-        {"\nTransferMMapFile srv/a\n", 2, "'srv/a' is no absolute path"},
-        {"TransferMMapFile ~/a\n", 1, "'~/a' is no absolute path"},
-        {"TransferMMapLock\n", 1, "takes on or off"},
-        {"TransferMMapLock 2\n", 1, "takes on or off"},
-        {"TransferMMapMaxMemory\n", 1, "size from 1 MB on"},
-        {"TransferMMapMaxMemory 0\n", 1, "size from 1 MB on"},
-        {"TransferMMapMaxMemory 1048575\n", 1, "size from 1 MB on"},
+        {"\nTransferMMapFile srv/a\n", 2, "TransferMMapFile: 'srv/a' must be an absolute path"},
+        {"TransferMMapFile ~/a\n", 1, "TransferMMapFile: '~/a' must be an absolute path"},
+        {"TransferMMapLock\n", 1, "expected on or off"},
+        {"TransferMMapLock 2\n", 1, "expected on or off"},
+        {"TransferMMapMaxMemory\n", 1, "TransferMMapMaxMemory: expected a size from 1 MB on"},
+        {"TransferMMapMaxMemory 0\n", 1, "TransferMMapMaxMemory: expected a size from 1 MB on"},
+        {"TransferMMapMaxMemory 1048575\n", 1,
+         "TransferMMapMaxMemory: expected a size from 1 MB on"},
         {"TransferMMapMaxMemory 50 %\n", 1, "from 1% to 100%"},
         {"TransferMMapMaxMemory 0%\n", 1, "from 1% to 100%"},
         {"TransferMMapMaxMemory 101%\n", 1, "from 1% to 100%"},
@@ -243,13 +244,15 @@ static void wrong_directives(void **state)
         {"TransferMMapLog /a /b\n", 1, "absolute path, syslog, stderr or none"},
         {"TransferMMapStatusFile\n", 1, "absolute path or none"},
         {"TransferMMapStatusFile status\n", 1, "absolute path or none"},
-        {"# first\n\nTransferMMapEngin on\n", 3, "unknown directive 'TransferMMapEngin'"},
+        {"# first\n\nTransferMMapEngin on\n", 3, "TransferMMapEngin: unknown directive"},
         {"MMapFile /a\n", 1, "TransferMMapEngine, TransferMMapFile, TransferMMapMinSize"},
-        {"TransferMMapEngine on\nTransferMMapEngine on\n", 2, "is set in preload.conf:1 already"},
-        {"TransferMMapLog /a\n\nTransferMMapLog none\n", 3, "is set in preload.conf:1 already"},
+        {"TransferMMapEngine on\nTransferMMapEngine on\n", 2,
+         "set in preload.conf:1 already; keep one"},
+        {"TransferMMapLog /a\n\nTransferMMapLog none\n", 3,
+         "set in preload.conf:1 already; keep one"},
         {"<Global>\nTransferMMapEngine on\n</Global>\n<Global>\nTransferMMapEngine "
          "off\n</Global>\n",
-         5, "is set in preload.conf:2 already"},
+         5, "set in preload.conf:2 already; keep one"},
     };
 
     (void)state;
@@ -268,10 +271,10 @@ static void errors_are_told_all_at_once(void **state)
     assert_false(config.valid);
     assert_int_equal(config.errors.count, 5);
     assert_message(config.errors.items[0], 2, "unknown directive");
-    assert_message(config.errors.items[1], 3, "'a' is no absolute path");
-    assert_message(config.errors.items[2], 3, "'c' is no absolute path");
-    assert_message(config.errors.items[3], 5, "belongs outside of <Global>");
-    assert_message(config.errors.items[4], 4, "<Global> is not closed");
+    assert_message(config.errors.items[1], 3, "'a' must be an absolute path");
+    assert_message(config.errors.items[2], 3, "'c' must be an absolute path");
+    assert_message(config.errors.items[3], 5, "not allowed in <Global>; move it out");
+    assert_message(config.errors.items[4], 4, "<Global>: not closed");
     /* so that the errors can be told there */
     assert_string_equal(config.log, "/var/log/x");
 }
@@ -290,7 +293,8 @@ static void quoted_arguments(void **state)
     assert_file("/a");
     assert_wrong(&(struct wrong){"\nTransferMMapFile \"/a b\n", 2, "quotation mark"});
     assert_wrong(&(struct wrong){"TransferMMapFile \"/a\\\"\n", 1, "quotation mark"});
-    assert_wrong(&(struct wrong){"TransferMMapFile \"\"\n", 1, "'' is no absolute path"});
+    assert_wrong(&(struct wrong){"TransferMMapFile \"\"\n", 1,
+                                 "TransferMMapFile: '' must be an absolute path"});
 }
 
 static void backslashes_outside_of_quotes_stay(void **state)
@@ -331,9 +335,13 @@ static void continued_lines(void **state)
     assert_file("/ab");
     read_text("TransferMMapFile /a \\"); /* and the file ends */
     assert_file("/a");
+    /* a comment is not continued: neither a line of its own, nor within a continued one */
     read_text("# a comment \\\nTransferMMapEngine on\n");
     assert_valid();
-    assert_false(config.engine);
+    assert_true(config.engine);
+    read_text("TransferMMapFile /a \\\n  # no /x \\\n/b \\\n# the end\n/x\nTransferMMapFile /c\n");
+    assert_valid();
+    assert_files(COUNT(paths), paths);
 }
 
 static void lines_are_counted_through_continuations(void **state)
@@ -359,7 +367,14 @@ static void lines_that_end_in_cr_lf(void **state)
     assert_valid();
     assert_true(config.engine);
     assert_files(COUNT(paths), paths);
-    assert_wrong(&(struct wrong){"\r\nTransferMMapFile \\\r\nx\r\n", 2, "'x' is no absolute"});
+    assert_wrong(&(struct wrong){"\r\nTransferMMapFile \\\r\nx\r\n", 2, "'x' must be an absolute"});
+}
+
+static void a_byte_order_mark(void **state)
+{
+    (void)state;
+    read_text("\xef\xbb\xbfTransferMMapFile /a\n");
+    assert_file("/a");
 }
 
 static void a_last_line_without_newline(void **state)
@@ -450,28 +465,32 @@ static void server_comes_before_global(void **state)
 static void wrong_sections(void **state)
 {
     static const struct wrong cases[] = {
-        {"<Global>\n\n", 1, "<Global> is not closed, </Global> is missing"},
-        {"\n<VirtualHost a>\n<IfModule mod_xfer_mmap.c>\n</IfModule>\n", 2, "<VirtualHost> is not"},
-        {"</Global>\n", 1, "</Global> closes a section that was not opened"},
+        {"<Global>\n\n", 1, "<Global>: not closed; expected </Global>"},
+        {"\n<VirtualHost a>\n<IfModule mod_xfer_mmap.c>\n</IfModule>\n", 2,
+         "<VirtualHost>: not closed"},
+        {"</Global>\n", 1, "</Global>: closes a section that was not opened"},
         {"<Global>\n</Global>\n</Global>\n", 3, "was not opened"},
-        {"<Global>\n</VirtualHost>\n</Global>\n", 2, "</VirtualHost> where </Global> is due"},
-        {"<Global>\n<Global>\n</Global>\n</Global>\n", 2, "<Global> can't stand inside"},
-        {"<Global>\n<VirtualHost a>\n</VirtualHost>\n</Global>\n", 2, "<VirtualHost> can't stand"},
-        {"<Global x>\n</Global>\n", 1, "<Global> takes no argument"},
-        {"<VirtualHost>\n</VirtualHost>\n", 1, "<VirtualHost> takes one or more"},
-        {"<IfModule>\n</IfModule>\n", 1, "<IfModule> takes one name"},
-        {"<IfDefine a b>\n</IfDefine>\n", 1, "<IfDefine> takes one name"},
-        {"<>\n", 1, "a section has to have a name"},
-        {"<Directory>\n", 1, "<Directory> is not closed"},
-        {"<VirtualHost a>\n<Global>\n</Global>\n</VirtualHost>\n", 2, "<Global> can't stand"},
-        {"<VirtualHost a>\nTransferMMapEngine maybe\n</VirtualHost>\n", 2, "takes on or off"},
-        {"\n<Global\n", 2, "'>' is missing"},
-        {"<\n", 1, "'>' is missing"},
-        {"<Global>\nTransferMMapMinSize 1\n</Global>\n", 2, "belongs outside of <Global>"},
-        {"<Global>\nTransferMMapLog none\n</Global>\n", 2, "belongs outside of <Global>"},
+        {"<Global>\n</VirtualHost>\n</Global>\n", 2,
+         "</VirtualHost>: expected </Global>, which line 1 opens"},
+        {"<Global>\n<Global>\n</Global>\n</Global>\n", 2, "<Global>: not allowed in <Global>"},
+        {"<Global>\n<VirtualHost a>\n</VirtualHost>\n</Global>\n", 2,
+         "<VirtualHost>: not allowed in <Global>"},
+        {"<Global>\n<IfModule a>\n<VirtualHost b>\n</VirtualHost>\n</IfModule>\n</Global>\n", 3,
+         "<VirtualHost>: not allowed in <Global>; move it out"},
+        {"<Global x>\n</Global>\n", 1, "<Global>: expected no argument"},
+        {"<VirtualHost>\n</VirtualHost>\n", 1, "<VirtualHost>: expected one or more"},
+        {"<IfModule>\n</IfModule>\n", 1, "<IfModule>: expected one name"},
+        {"<IfDefine a b>\n</IfDefine>\n", 1, "<IfDefine>: expected one name"},
+        {"<>\n", 1, "expected a section's name"},
+        {"<Directory>\n", 1, "<Directory>: not closed"},
+        {"<VirtualHost a>\nTransferMMapEngine maybe\n</VirtualHost>\n", 2, "expected on or off"},
+        {"\n<Global\n", 2, "expected a '>' at the end"},
+        {"<\n", 1, "expected a '>' at the end"},
+        {"<Global>\nTransferMMapMinSize 1\n</Global>\n", 2, "not allowed in <Global>; move it out"},
+        {"<Global>\nTransferMMapLog none\n</Global>\n", 2, "not allowed in <Global>; move it out"},
         {"<VirtualHost a>\nTransferMMapStatusFile none\n</VirtualHost>\n", 2, "<VirtualHost>"},
         {"<Global>\n<IfModule mod_tls.c>\nTransferMMapLock on\n</IfModule>\n</Global>\n", 3,
-         "belongs outside of <Global>"},
+         "not allowed in <Global>; move it out"},
     };
 
     (void)state;
@@ -484,8 +503,8 @@ static void each_unclosed_section_is_told(void **state)
     (void)state;
     read_text("<IfModule mod_xfer_mmap.c>\n<Global>\n");
     assert_int_equal(config.errors.count, 2);
-    assert_message(config.errors.items[0], 2, "<Global> is not closed");
-    assert_message(config.errors.items[1], 1, "<IfModule> is not closed");
+    assert_message(config.errors.items[0], 2, "<Global>: not closed");
+    assert_message(config.errors.items[1], 1, "<IfModule>: not closed");
 }
 
 static void sections_nested_too_deep(void **state)
@@ -579,13 +598,13 @@ static void no_regular_file(void **state)
     assert_int_equal(mkdir("preload.conf", 0755), 0);
     read_file();
     assert_false(config.valid);
-    assert_message(config.errors.items[0], 0, "is no regular file");
+    assert_message(config.errors.items[0], 0, "is not a regular file");
     assert_int_equal(rmdir("preload.conf"), 0);
 
     assert_int_equal(mkfifo("preload.conf", 0644), 0);
     read_file(); /* and does not wait for its other end */
     assert_false(config.valid);
-    assert_message(config.errors.items[0], 0, "is no regular file");
+    assert_message(config.errors.items[0], 0, "is not a regular file");
 
     assert_int_equal(unlink("preload.conf"), 0);
     assert_int_equal(symlink("preload.conf", "preload.conf"), 0);
@@ -637,6 +656,7 @@ int main(void)
         TEST(continued_lines),
         TEST(lines_are_counted_through_continuations),
         TEST(lines_that_end_in_cr_lf),
+        TEST(a_byte_order_mark),
         TEST(a_last_line_without_newline),
         TEST(a_line_of_a_megabyte),
         TEST(if_module_holds),

@@ -127,7 +127,7 @@ static void ports(void **state)
     read_valid("<VirtualHost 192.0.2.2>\nTransferMMapEngine on\nPort 0\n</VirtualHost>\n");
     assert_false(engine("192.0.2.2", 21)); /* 0: it is not served */
     assert_false(engine("192.0.2.2", 0));
-    read_valid("<VirtualHost 192.0.2.2>\nTransferMMapEngine on\nPort x\nPort\nPort 65536\n"
+    read_valid("<VirtualHost 192.0.2.2>\nTransferMMapEngine on\nPort -1\nPort\nPort 65536\n"
                "</VirtualHost>\n");
     assert_true(engine("192.0.2.2", 21));
 }
@@ -305,7 +305,8 @@ static void slips_of_the_pen(void **state)
     (void)state;
     for (size_t i = 0; i < COUNT(wrong); i++) {
         (void)snprintf(text, sizeof text, "Port 21\n%s on\n", wrong[i]);
-        assert_wrong(&(struct wrong){text, 2, "; there are TransferMMapEngine, TransferMMapFile"});
+        assert_wrong(&(struct wrong){
+            text, 2, ": unknown directive; expected one of TransferMMapEngine, TransferMMapFile"});
     }
     for (size_t i = 0; i < COUNT(right); i++) {
         (void)snprintf(text, sizeof text, "%s on\n", right[i]);
@@ -316,7 +317,7 @@ static void slips_of_the_pen(void **state)
 static void ours_where_it_does_not_belong(void **state)
 {
     static const char *const sections[] = {"Anonymous ~ftp", "Directory /", "Limit READ",
-                                           "IfUser a",       "Class a",     "IfVersion 1.3.8"};
+                                           "IfUser a",       "Class a",     "IfAuthenticated"};
     char text[256];
 
     (void)state;
@@ -326,13 +327,84 @@ static void ours_where_it_does_not_belong(void **state)
                        length, sections[i]);
         read_text(text);
         assert_int_equal(config.errors.count, 1);
-        (void)snprintf(text, sizeof text, "TransferMMapEngine belongs outside of <%.*s>", length,
-                       sections[i]);
+        (void)snprintf(text, sizeof text, "TransferMMapEngine: not allowed in <%.*s>; move it out",
+                       length, sections[i]);
         assert_message(config.errors.items[0], 2, text);
     }
     assert_wrong(&(struct wrong){"<VirtualHost a>\n<Anonymous ~>\n<IfModule mod_xfer_mmap.c>\n"
                                  "TransferMMapFile /a\n</IfModule>\n</Anonymous>\n</VirtualHost>\n",
-                                 4, "belongs outside of <Anonymous>"});
+                                 4, "not allowed in <Anonymous>"});
+}
+
+static void a_global_section_in_a_host(void **state)
+{
+    (void)state;
+    read_valid("<VirtualHost 192.0.2.2>\n<Global>\nTransferMMapEngine on\n</Global>\nPort 2122\n"
+               "TransferMMapEngine off\n</VirtualHost>\n");
+    assert_true(engine("192.0.2.3", 21));
+    assert_false(engine("192.0.2.2", 2122));
+}
+
+static void what_the_file_defines(void **state)
+{
+    (void)state;
+    read_valid(
+        "<IfDefine X>\nPort 2121\n</IfDefine>\nDefine X\n<IfDefine !X>\nPort 2122\n</IfDefine>\n"
+        "<IfDefine X>\nTransferMMapMinSize 1\n</IfDefine>\n<IfDefine x>\nNoX\n</IfDefine>\n");
+    assert_false(config.whole);
+    assert_int_equal(config.min_size, 1);
+}
+
+static void versions(void **state)
+{
+    (void)state;
+    read_valid(
+        "<IfVersion >= 1.3.6>\n<VirtualHost 192.0.2.2>\nTransferMMapEngine on\n</VirtualHost>\n"
+        "</IfVersion>\n<IfVersion < 1.3.6>\nTransferMMapEngine on\n</IfVersion>\n"
+        "<IfVersion 1.2.10>\nTransferMMapEngine on\n</IfVersion>\n");
+    assert_true(engine("192.0.2.2", 21));
+    assert_false(engine("192.0.2.3", 21));
+    assert_wrong(&(struct wrong){"<IfVersion>\n</IfVersion>\n", 1, "expected a version"});
+}
+
+/* ---- variables ---- */
+
+static void variables(void **state)
+{
+    (void)state;
+    assert_int_equal(setenv("XM_PORT", "2122", 1), 0);
+    assert_int_equal(setenv("XM_SAYS", "TransferMMapFile", 1), 0);
+    assert_int_equal(setenv("XM_NAMES", "%{env:XM_PORT}", 1), 0);
+    read_valid("<VirtualHost \"192.0.2.2\">\nPort %{env:XM_PORT}\nTransferMMapEngine on\n"
+               "</VirtualHost>\n"
+               "%{env:XM_SAYS} \"/a %{env:XM_PORT}/%{env:XM_NAMES}%{env:\" /b#%{env:XM_PORT}}\n");
+    assert_true(engine("192.0.2.2", 2122));
+    assert_false(engine("192.0.2.2", 21));
+    assert_int_equal(config.files.count, 2);
+    assert_string_equal(config.files.items[0], "/a 2122/2122%{env:");
+    assert_string_equal(config.files.items[1], "/b#2122}");
+    assert_int_equal(config.variables.count, 6);
+    assert_message(config.variables.items[0], 2, "%{env:XM_PORT} is taken from this environment");
+}
+
+static void variables_that_are_not_set(void **state)
+{
+    (void)state;
+    assert_int_equal(setenv("XM_SELF", "x%{env:XM_SELF}", 1), 0);
+    assert_int_equal(unsetenv("XM_NONE"), 0);
+    read_text(
+        "TransferMMapFile /a%{env:XM_NONE}\nSQLConnectInfo %{env:XM_NONE}\n"
+        "<Directory %{env:XM_NONE}>\n</Directory>\n"
+        "<IfDefine !%{env:XM_NONE}>\n<IfModule !%{env:XM_NONE}>\nPort %{env:XM_NONE}\n</IfModule>\n"
+        "</IfDefine>\n");
+    assert_valid();
+    assert_string_equal(config.files.items[0], "/a");
+    assert_int_equal(config.variables.count, 0);
+    assert_int_equal(config.notes.count, 3);
+    assert_message(config.notes.items[0], 1, "%{env:XM_NONE} is not set");
+    assert_message(config.notes.items[1], 5, "%{env:XM_NONE} is not set");
+    assert_message(config.notes.items[2], 6, "%{env:XM_NONE} is not set");
+    assert_wrong(&(struct wrong){"TransferMMapFile /%{env:XM_SELF}\n", 1, "nested too deep"});
 }
 
 /* ---- Include ---- */
@@ -403,6 +475,38 @@ static void included_directories_and_wildcards(void **state)
     assert_int_equal(config.files.count, 0);
 }
 
+static void include_options(void **state)
+{
+    (void)state;
+    make_line("d/.e.swp", "TransferMMapFile /e\n");
+    make_line("d/f.conf.swx", "TransferMMapFile /f\n");
+    char text[PAGE];
+    (void)snprintf(text, sizeof text, "IncludeOptions IgnoreTempFiles\n%s", include("d"));
+    read_valid(text);
+    assert_int_equal(config.files.count, 3); /* a hidden one matches no pattern of the server's */
+    assert_string_equal(config.files.items[0], "/c");
+    assert_string_equal(config.files.items[1], "/e");
+    assert_string_equal(config.files.items[2], "/a");
+    assert_int_equal(unlink("d/.e.swp") + unlink("d/f.conf.swx"), 0);
+
+    (void)unlink("l");
+    assert_int_equal(symlink("d", "l"), 0);
+    (void)snprintf(text, sizeof text, "%sIncludeOptions AllowSymlinks\n", include("l/*.conf"));
+    read_text(text);
+    assert_valid();
+    assert_int_equal(config.files.count, 0);
+    assert_int_equal(config.notes.count, 1);
+    assert_message(config.notes.items[0], 1, "/l/*.conf: ProFTPD follows no symbolic link");
+    read_text(include("l"));
+    assert_int_equal(config.files.count, 0);
+    assert_int_equal(config.notes.count, 1);
+    read_text(include("l/"));
+    assert_int_equal(config.files.count, 0);
+    (void)snprintf(text, sizeof text, "IncludeOptions AllowSymlinks\n%s", include("l/*.conf"));
+    read_valid(text);
+    assert_int_equal(config.files.count, 1);
+}
+
 static void errors_in_an_included_file(void **state)
 {
     (void)state;
@@ -410,8 +514,8 @@ static void errors_in_an_included_file(void **state)
     read_text(include("a.conf"));
     assert_false(config.valid);
     assert_int_equal(config.errors.count, 2);
-    assert_non_null(strstr(config.errors.items[0], "/a.conf:2: TransferMMapEngine takes"));
-    assert_non_null(strstr(config.errors.items[1], "/a.conf:3: <Global> is not closed"));
+    assert_non_null(strstr(config.errors.items[0], "/a.conf:2: TransferMMapEngine: expected"));
+    assert_non_null(strstr(config.errors.items[1], "/a.conf:3: <Global>: not closed"));
 
     make_line("a.conf", "</Global>\n");
     read_text("<Global>\n");
@@ -419,13 +523,13 @@ static void errors_in_an_included_file(void **state)
     (void)snprintf(text, sizeof text, "<Global>\n%s</Global>\n", include("a.conf"));
     read_text(text);
     assert_int_equal(config.errors.count, 1);
-    assert_non_null(strstr(config.errors.items[0], "/a.conf:1: </Global> closes a section"));
+    assert_non_null(strstr(config.errors.items[0], "/a.conf:1: </Global>: closes a section"));
 
     make_line("a.conf", "\n\nTransferMMapEngine on\n");
     (void)snprintf(text, sizeof text, "%sTransferMMapEngine off\n", include("a.conf"));
     read_text(text);
     assert_int_equal(config.errors.count, 1);
-    assert_message(config.errors.items[0], 2, "/a.conf:3 already, keep one");
+    assert_message(config.errors.items[0], 2, "/a.conf:3 already; keep one");
 }
 
 static void an_included_file_that_others_may_write(void **state)
@@ -446,8 +550,8 @@ static void a_file_that_is_not_there(void **state)
     assert_valid(); /* it is no error to the server either */
     assert_int_equal(config.notes.count, 1);
     assert_message(config.notes.items[0], 1, "/nothing.conf: No such file");
-    assert_wrong(&(struct wrong){"Include a.conf\n", 1, "'a.conf' is no absolute path"});
-    assert_wrong(&(struct wrong){"Include\n", 1, "takes an absolute path"});
+    assert_wrong(&(struct wrong){"Include a.conf\n", 1, "'a.conf' must be an absolute path"});
+    assert_wrong(&(struct wrong){"Include\n", 1, "'' must be an absolute path"});
 }
 
 static void loops(void **state)
@@ -538,9 +642,15 @@ int main(void)
         TEST(conditions),
         TEST(slips_of_the_pen),
         TEST(ours_where_it_does_not_belong),
+        TEST(a_global_section_in_a_host),
+        TEST(what_the_file_defines),
+        TEST(versions),
+        TEST(variables),
+        TEST(variables_that_are_not_set),
         TEST(included_files),
         TEST(an_included_file_of_another_one),
         TEST(included_directories_and_wildcards),
+        TEST(include_options),
         TEST(errors_in_an_included_file),
         TEST(an_included_file_that_others_may_write),
         TEST(a_file_that_is_not_there),
