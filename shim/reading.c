@@ -89,7 +89,7 @@ static ssize_t readable(struct stream *stream, const struct request *request, of
 {
     off64_t wanted = (off64_t)request->length;
 
-    if (!is_checked(stream) && offset <= stream->size && wanted <= stream->size - offset)
+    if (offset <= stream->size && wanted <= stream->size - offset)
         return (ssize_t)wanted;
     /* The file may have grown: at its end the kernel is asked each time. */
     if (!look_at_size(stream))
