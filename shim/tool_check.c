@@ -10,6 +10,7 @@
 #include <argp.h>
 #include <errno.h>
 #include <inttypes.h>
+#include <netdb.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdlib.h>
@@ -221,6 +222,9 @@ static bool check_server(const struct config *config, const struct options *opti
             "%s: SocketOptions sndbuf %ld is the transfer buffer's size, and TransferMMapReadSize "
             "has no effect; take sndbuf out",
             path, server.send_buffer);
+    if (config->read_size > 0 && getprotobyname("tcp") == NULL)
+        say(stdout, "/etc/protocols does not know tcp, so the server will not ask for its transfer "
+                    "buffer's size, and TransferMMapReadSize has no effect; install netbase");
     config_free(&server);
     return fine || options->server == NULL;
 }

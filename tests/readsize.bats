@@ -149,6 +149,12 @@ PYTHON
     rm "$server/preload.log"
     in_namespace_without_protocols server_start preloaded
     grep -q 'no effect: the server has not asked' "$server/preload.log"
+    # shellcheck disable=SC2016 # for the inner shell
+    run -0 unshare --mount sh -c 'mount --bind /dev/null /etc/protocols && "$@"' - \
+        "$project/build/xfermmap" check -c "$server/preload.conf"
+    [[ $output =~ 'does not know tcp'.*'netbase' ]]
+    run -0 "$project/build/xfermmap" check -c "$server/preload.conf"
+    [[ ! $output =~ netbase ]]
 }
 
 # Run with an empty /etc/protocols.
