@@ -13,7 +13,8 @@ enum format { TEXT, JSON, PROMETHEUS };
 
 struct options {
     const char *directives;
-    const char *file; /* NULL: as the directives say */
+    const char *file;   /* NULL: as the directives say */
+    const char *output; /* NULL: standard output */
     unsigned every;   /* seconds, 0: once */
     enum format format;
 };
@@ -43,6 +44,9 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     case 'j':
         take_format(state, JSON);
         return 0;
+    case 'o':
+        options->output = argument;
+        return 0;
     case 'p':
         take_format(state, PROMETHEUS);
         return 0;
@@ -53,6 +57,8 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         options->every = (unsigned)seconds;
         return 0;
     case ARGP_KEY_END:
+        if (options->every != 0 && options->output != NULL)
+            argp_error(state, "--watch and --output don't go together");
         /* a stream of JSON objects can be read, but in that format each metric comes once */
         if (options->every != 0 && options->format == PROMETHEUS)
             argp_error(state, "--watch and --prometheus don't go together");
@@ -66,6 +72,7 @@ static const struct argp_option argp_options[] = {
     {"config", 'c', "FILE", 0, "the directive file, instead of XFERMMAP_CONF or the default", 0},
     {"file", 'f', "FILE", 0, "the status file, instead of the one that the directives name", 0},
     {"json", 'j', NULL, 0, "print a JSON object", 0},
+    {"output", 'o', "FILE", 0, "write FILE, which is replaced when the new one is whole", 0},
     {"prometheus", 'p', NULL, 0,
      "print Prometheus' text format, for node_exporter's textfile collector", 0},
     {"watch", 'w', "SECONDS", OPTION_ARG_OPTIONAL, "print again every second, or so many", 0},
@@ -146,7 +153,7 @@ static int show(const struct options *options, const char *path)
 /* Until the reader or the user ends it. */
 static int watch(const struct options *options, const char *path)
 {
-    static const char clear_screen[] = "\033[H\033[2J\033[3J";
+    static const char clear_screen[] = "\033[H\033[2J";
     int status = TOOL_FINE;
 
     while (!ferror(stdout)) {
@@ -157,6 +164,27 @@ static int watch(const struct options *options, const char *path)
         (void)sleep(options->every);
     }
     return status;
+}
+
+/* Whoever reads the file, such as node_exporter, finds the former one or the new one. */
+static int show_in_file(const struct options *options, const char *path)
+{
+    char *made = NULL;
+    int status = TOOL_TROUBLE;
+
+    if (asprintf(&made, "%s.%d", options->output, getpid()) != -1 &&
+        freopen(made, "we", stdout) != NULL) {
+        status = show(options, path);
+        if (fflush(stdout) == 0 && !ferror(stdout) && rename(made, options->output) == 0) {
+            free(made);
+            return status;
+        }
+    }
+    (void)fprintf(stderr, "xfermmap: --output %s: %s\n", options->output, strerror(errno));
+    if (made != NULL)
+        (void)unlink(made);
+    free(made);
+    return TOOL_TROUBLE;
 }
 
 int tool_status(int count, char **arguments)
@@ -172,7 +200,9 @@ int tool_status(int count, char **arguments)
     }
     if (options.file == NULL)
         return TOOL_TROUBLE;
-    int status = options.every != 0 ? watch(&options, options.file) : show(&options, options.file);
+    int status = options.every != 0       ? watch(&options, options.file)
+                 : options.output != NULL ? show_in_file(&options, options.file)
+                                          : show(&options, options.file);
     free(path);
     return status;
 }

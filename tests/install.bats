@@ -51,14 +51,15 @@ links() {
 
 @test "the links of the installed documents lead to what is installed" {
     in_tree install
-    local doc=$tree/usr/local/share/doc/libxfermmap document target
+    local doc=$tree/usr/local/share/doc/libxfermmap document target heading
     links "$doc"/*.md "$doc"/docs/*.md >"$tree/links"
     [[ $(wc -l <"$tree/links") -gt 20 ]]
     while read -r document target; do
         echo "${document#"$doc"/}: $target"
         [[ $target == '#'* ]] || document=${document%/*}/${target%%#*}
         [[ -s $document ]]
-        [[ $target != *'#'* ]] || grep -qixE "#+ ${target#*#}" "$document" # a heading
+        heading=${target#*#}
+        [[ $target != *'#'* ]] || grep -qixE "#+ ${heading//-/.}" "$document"
     done <"$tree/links"
 }
 
@@ -123,6 +124,14 @@ links() {
         SYSTEMD_UNIT_PATH=$units: run systemd-analyze verify --man=no "$units/$unit"
         [[ $output == *xfermmap.conf*Environmint* ]] # so it was read
     done
+}
+
+@test "systemd takes the units that write the metrics" {
+    mkdir "$tree/units"
+    cp "$project"/docs/systemd/xfermmap-metrics.* "$tree/units"
+    sed -i "s|=xfermmap status|=$project/build/xfermmap status|" "$tree/units/xfermmap-metrics.service"
+    run -0 systemd-analyze verify --man=no "$tree/units/xfermmap-metrics.service" "$tree/units/xfermmap-metrics.timer"
+    run ! grep xfermmap <<<"$output"
 }
 
 @test "the completion knows the commands and their options" {

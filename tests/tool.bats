@@ -309,6 +309,23 @@ except jsonschema.ValidationError:
 PYTHON
 }
 
+@test "status --output replaces a file, by a whole one or not at all" {
+    directives 'TransferMMapEngine on'
+    server_start preloaded
+    echo former >"$server/metrics"
+    ln "$server/metrics" "$server/former"
+    run -0 "$tool" status -f "$server/status" --prometheus --output "$server/metrics"
+    [[ ! $output ]]
+    grep -q '^xfermmap_up 1$' "$server/metrics"
+    [[ $(<"$server/former") == former ]] # another file took its name
+    run -1 "$tool" status -f "$server/status" --prometheus --output "$server/none/metrics"
+    [[ $output == *"--output $server/none/metrics: No such file"* ]]
+    run -1 "$tool" status -f "$server/status" --output "$server/files" # a directory
+    [[ $output == *"--output $server/files: "* ]]
+    run ! compgen -G "$server/files.*"
+    run -2 "$tool" status --watch --output "$server/metrics"
+}
+
 @test "status --prometheus is what Prometheus reads" {
     mkdir "$files/a b"
     printf 'a\\b"c' >"$files/a b/\"\\"
