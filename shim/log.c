@@ -7,7 +7,6 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <poll.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -84,27 +83,6 @@ static bool write_to_syslog(const char *message)
     return true;
 }
 
-/* Beyond RLIMIT_FSIZE a write raises SIGXFSZ, and SIGPIPE into a pipe that nobody reads: neither is
- * for the program to see. */
-static void write_quietly(int fd, const char *line, size_t length)
-{
-    const struct timespec at_once = {0};
-    sigset_t ours, former, pending;
-
-    sigemptyset(&ours);
-    sigaddset(&ours, SIGXFSZ);
-    sigaddset(&ours, SIGPIPE);
-    (void)libc_next(pthread_sigmask)(SIG_BLOCK, &ours, &former);
-    (void)sigpending(&pending);
-    int raised = write(fd, line, length) != -1 ? 0 : errno == EFBIG ? SIGXFSZ : SIGPIPE;
-    sigemptyset(&ours);
-    if (raised != 0 && sigismember(&pending, raised) == 0) {
-        sigaddset(&ours, raised);
-        (void)sigtimedwait(&ours, NULL, &at_once);
-    }
-    (void)libc_next(pthread_sigmask)(SIG_SETMASK, &former, NULL);
-}
-
 static void write_line(int fd, const char *message)
 {
     char line[LINE_MAX_BYTES], host[HOST_NAME_MAX + 1] = "localhost", date[32];
@@ -117,8 +95,10 @@ static void write_line(int fd, const char *message)
     int length =
         snprintf(line, sizeof line, "%s,%03ld %s %s[%d]: libxfermmap: %s\n", date,
                  now.tv_nsec / 1000000, host, program_invocation_short_name, getpid(), message);
-    if (length > 0)
-        write_quietly(fd, line, strnlen(line, sizeof line));
+    if (length <= 0)
+        return;
+    struct ownfile_quiet quiet = ownfile_quieten();
+    ownfile_unquiet(&quiet, write(fd, line, strnlen(line, sizeof line)) != -1 ? 0 : errno);
 }
 
 /* @return false: the file can't be opened */

@@ -9,6 +9,7 @@
 #include <limits.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 /* Where an old call with 16-bit ids exists, the name is that one's. */
@@ -74,4 +75,32 @@ bool ownfile_try(const char *path)
     }
     char copy[PATH_MAX];
     return errno == ENOENT && access(directory_of(path, copy), W_OK | X_OK) == 0;
+}
+
+struct ownfile_quiet ownfile_quieten(void)
+{
+    struct ownfile_quiet quiet;
+    sigset_t ours;
+
+    sigemptyset(&ours);
+    sigaddset(&ours, SIGXFSZ);
+    sigaddset(&ours, SIGPIPE);
+    (void)libc_next(pthread_sigmask)(SIG_BLOCK, &ours, &quiet.former);
+    (void)sigpending(&quiet.pending);
+    return quiet;
+}
+
+void ownfile_unquiet(const struct ownfile_quiet *quiet, int failure)
+{
+    const struct timespec at_once = {0};
+    int raised = failure == EFBIG ? SIGXFSZ : failure == EPIPE ? SIGPIPE : 0, saved = errno;
+    sigset_t ours;
+
+    sigemptyset(&ours);
+    if (raised != 0 && sigismember(&quiet->pending, raised) == 0) {
+        sigaddset(&ours, raised);
+        (void)sigtimedwait(&ours, NULL, &at_once);
+    }
+    (void)libc_next(pthread_sigmask)(SIG_SETMASK, &quiet->former, NULL);
+    errno = saved;
 }

@@ -1,11 +1,12 @@
 /*
- * Opening the library's own files (log, status file) safely: as the user who started the server,
- * whatever rights it has by now, and by ProFTPD's rule for its own logs (src/log.c,
- * pr_log_openfile()).
+ * Opening and writing the library's own files (log, status file) safely: as the user who started
+ * the server, whatever rights it has by now, by ProFTPD's rule for its own logs (src/log.c,
+ * pr_log_openfile()), and without a signal.
  */
 #ifndef OWNFILE_H
 #define OWNFILE_H
 
+#include <signal.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
@@ -26,5 +27,17 @@ int ownfile_open(const char *path, int flags, mode_t mode);
  * @return false: errno as of ownfile_open(), or access(2) for the directory
  */
 bool ownfile_try(const char *path);
+
+/*
+ * Beyond RLIMIT_FSIZE it raises SIGXFSZ to write to a file or to enlarge it, and SIGPIPE to write
+ * into a pipe that nobody reads. Neither is for the program to see, which it would kill: block both
+ * before, and discard afterwards what was raised. Async-signal-safe; keep errno.
+ * @param failure  errno of what was done in between; 0: none
+ */
+struct ownfile_quiet {
+    sigset_t former, pending;
+};
+struct ownfile_quiet ownfile_quieten(void);
+void ownfile_unquiet(const struct ownfile_quiet *quiet, int failure);
 
 #endif

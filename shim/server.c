@@ -116,6 +116,8 @@ static void log_status_failure(void)
                        "one when that has ended"
                  : failure == EPERM
                      ? "it has to be in a directory of root's that not everyone may write to"
+                 : failure == EFBIG
+                     ? "it takes 17 MB; raise LimitFSIZE in the server's unit, ulimit -f"
                  : failure == EEXIST ? "there is something else than a status file; remove it"
                                      : strerror(failure));
 }

@@ -146,11 +146,13 @@ static bool publish(const char *made, const char *path)
 /* @return false: errno */
 static bool fill_file(int fd)
 {
+    struct ownfile_quiet quiet = ownfile_quieten();
     /* allocated, for a hole on a full disk faults when it is written to */
     int failure = fchmod(fd, 0644) == -1 ? errno : posix_fallocate(fd, 0, STATUS_FILES_AT);
 
     if (failure == 0 && (ftruncate(fd, FILE_BYTES) == -1 || fstat64(fd, &file_status) == -1))
         failure = errno;
+    ownfile_unquiet(&quiet, failure);
     errno = failure;
     return failure == 0;
 }
@@ -345,6 +347,7 @@ static bool allocate(unsigned slot)
     int fd = ownfile_open(file_path, O_RDWR, 0);
     if (fd == -1)
         return false;
+    struct ownfile_quiet quiet = ownfile_quieten();
     int failure = ESTALE;
     unsigned count = (slot / SLOTS_AT_ONCE + 1) * SLOTS_AT_ONCE;
     if (fstat64(fd, &now) == 0 && now.st_dev == file_status.st_dev &&
@@ -352,6 +355,7 @@ static bool allocate(unsigned slot)
         failure =
             posix_fallocate(fd, (off_t)(STATUS_FILES_AT + allocated * sizeof(struct status_file)),
                             (off_t)((count - allocated) * sizeof(struct status_file)));
+    ownfile_unquiet(&quiet, failure);
     (void)libc_next(close)(fd);
     if (failure == 0)
         allocated = count;

@@ -126,6 +126,16 @@ PYTHON
     served_from_memory big
 }
 
+# ---- where something is limited or set otherwise ----
+
+@test "where no file may be longer than some KiB, ulimit -f, the server starts, and the log says so once" {
+    in_foreground bash -c 'ulimit -f 64; exec "$@"' bash env "${preload[@]}" "${command[@]}" -n
+    ftp_get big | cmp "$server/files/big" -
+    reload
+    [[ $(logged "TransferMMapStatusFile $server/status: .*ulimit -f") -eq 1 ]]
+    [[ ! -e $server/status && ! $(compgen -G "$server/status.*") ]]
+}
+
 # ---- only asked ----
 
 @test "with a question, the server answers as without the library" {
