@@ -61,26 +61,43 @@ static bool is_checked(const struct stream *stream)
     return stream->filesystem >= FILESYSTEM_CHECKED;
 }
 
-static bool is_same_time(const struct statx_timestamp *a, const struct timespec *b)
+static bool is_same_time(const struct timespec *a, const struct timespec *b)
 {
-    return a->tv_sec == b->tv_sec && (long)a->tv_nsec == b->tv_nsec;
+    return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
 }
 
-/* Ask for the file's size again. Not for its atime: FUSE would ask the other side after each read.
- * @return false: it can't be had, or the file has changed */
-static bool look_at_size(struct stream *stream)
+static struct timespec as_timespec(const struct statx_timestamp *time)
+{
+    return (struct timespec){.tv_sec = (time_t)time->tv_sec, .tv_nsec = (long)time->tv_nsec};
+}
+
+/* Ask for size, mtime and ctime; not for atime: FUSE would ask the other side after each read. An
+ * older container runtime refuses statx(2) with EPERM. */
+static bool look(int fd, struct stat64 *now)
 {
     const unsigned wanted = STATX_SIZE | STATX_MTIME | STATX_CTIME;
     struct statx status;
 
-    if (statx(stream_fd(stream), "", AT_EMPTY_PATH, wanted, &status) == -1 ||
-        !atomic_load(&stream->served))
+    if (statx(fd, "", AT_EMPTY_PATH, wanted, &status) == -1)
+        return fstat64(fd, now) == 0;
+    now->st_size = (off64_t)status.stx_size;
+    now->st_mtim = as_timespec(&status.stx_mtime);
+    now->st_ctim = as_timespec(&status.stx_ctime);
+    return true;
+}
+
+/* @return false: the file's size can't be had, or the file has changed */
+static bool look_at_size(struct stream *stream)
+{
+    struct stat64 now;
+
+    if (!look(stream_fd(stream), &now) || !atomic_load(&stream->served))
         return false;
-    if (is_checked(stream) && ((off64_t)status.stx_size != stream->size ||
-                               !is_same_time(&status.stx_mtime, &stream->modified) ||
-                               !is_same_time(&status.stx_ctime, &stream->changed)))
+    if (is_checked(stream) &&
+        (now.st_size != stream->size || !is_same_time(&now.st_mtim, &stream->modified) ||
+         !is_same_time(&now.st_ctim, &stream->changed)))
         return false;
-    stream->size = (off64_t)status.stx_size;
+    stream->size = now.st_size;
     return true;
 }
 

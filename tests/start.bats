@@ -136,6 +136,13 @@ PYTHON
     [[ ! -e $server/status && ! $(compgen -G "$server/status.*") ]]
 }
 
+@test "where statx(2) is refused, as older container runtimes do, all is from memory" {
+    in_foreground strace -f --seccomp-bpf -o "$server/trace" -e trace=statx -e inject=statx:error=EPERM \
+        env "${preload[@]}" "${command[@]}" -n
+    serves_from_memory
+    grep -q 'statx.*EPERM .*(INJECTED)' "$server/trace"
+}
+
 # ---- only asked ----
 
 @test "with a question, the server answers as without the library" {
