@@ -9,6 +9,7 @@
 #include <fnmatch.h>
 #include <glob.h>
 #include <limits.h>
+#include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -235,7 +236,11 @@ bool config_read(const char *path, struct config *config)
         return false;
     config->log = strdup("syslog");
     config->status_path = strdup(CONFIG_DEFAULT_STATUS_PATH);
+    /* The server's locale counts from its start on, and a Turkish I is no capital i. This one is
+     * libc's own, and not allocated. */
+    locale_t former = uselocale(newlocale(LC_ALL_MASK, "C", (locale_t)0));
     take_file(&parser, path, file);
+    (void)uselocale(former);
     hosts_settle(&parser);
     for (size_t i = 0; i < parser.host_count; i++)
         config_list_free(&parser.hosts[i].addresses);

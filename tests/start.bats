@@ -143,6 +143,17 @@ PYTHON
     grep -q 'statx.*EPERM .*(INJECTED)' "$server/trace"
 }
 
+# There an i is no small I.
+@test "in a Turkish locale the directive file means the same at a reload as at the start" {
+    localedef -i tr_TR -f UTF-8 --no-archive "$server/tr_TR.UTF-8" || skip 'package locales is not installed'
+    sed -i 's/TransferMMapFile/TRANSFERMMAPFILE/' "$server/preload.conf"
+    in_foreground env LOCPATH="$server" LC_ALL=tr_TR.UTF-8 "${preload[@]}" "${command[@]}" -n
+    serves_from_memory
+    reload
+    run ! logged 'is refused'
+    [[ $(logged 'is in force') -eq 2 ]]
+}
+
 # ---- only asked ----
 
 @test "with a question, the server answers as without the library" {
