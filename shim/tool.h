@@ -60,7 +60,8 @@ void tool_print_prometheus(const struct tool_snapshot *snapshot, FILE *out);
 void tool_print_prometheus_down(FILE *out);
 
 /*
- * Put a question mark in the place of all that is no printable character in UTF-8.
+ * Put "\xHH" in the place of each byte of what is no printable character in UTF-8; a question mark
+ * where the buffer is too small.
  * @param size  of the buffer, bytes; the text ends within
  */
 void tool_make_printable(char *text, size_t size);

@@ -10,6 +10,21 @@
 #include <wchar.h>
 #include <wctype.h>
 
+/* Replace a byte by four; the rest of its character is no character by itself. Two names must not
+ * become the same one: Prometheus takes neither then. @return their number */
+static size_t escape(char *at, size_t room)
+{
+    char escaped[sizeof "\\xHH"] = "?";
+    size_t rest = strlen(at), longer = sizeof escaped - 1;
+
+    if (rest + longer <= room) {
+        (void)snprintf(escaped, sizeof escaped, "\\x%02X", (unsigned char)*at);
+        memmove(at + longer, at + 1, rest);
+    }
+    memcpy(at, escaped, strlen(escaped));
+    return strlen(escaped);
+}
+
 void tool_make_printable(char *text, size_t size)
 {
     locale_t utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
@@ -23,8 +38,7 @@ void tool_make_printable(char *text, size_t size)
         length = mbrtowc(&character, at, (size_t)(text + size - at), &state);
         if (length <= MB_LEN_MAX && iswprint((wint_t)character))
             continue;
-        *at = '?'; /* further bytes of the character follow, and are none by themselves */
-        length = 1;
+        length = escape(at, (size_t)(text + size - at));
         memset(&state, 0, sizeof state);
     }
     (void)uselocale(former);

@@ -329,6 +329,10 @@ PYTHON
 @test "status --prometheus is what Prometheus reads" {
     mkdir "$files/a b"
     printf 'a\\b"c' >"$files/a b/\"\\"
+    local name
+    for name in $'\xc4\xe3' $'\xba\xc3'; do # no UTF-8; of two series of the same name none is taken
+        echo "$name" >"$files/a b/$name"
+    done
     directives 'TransferMMapEngine on' "TransferMMapFile $files/big \"$files/a b/*\""
     server_start preloaded
     ftp_get big | cmp "$files/big" -
@@ -340,6 +344,8 @@ from prometheus_client.parser import text_string_to_metric_families as parse
 families = list(parse(open(sys.argv[1]).read()))
 names = [family.name for family in families]
 assert len(names) == len(set(names)), names
+series = [(s.name, tuple(s.labels.items())) for family in families for s in family.samples]
+assert len(series) == len(set(series)), series
 values = {(s.name, s.labels.get("path"), s.labels.get("source") or s.labels.get("way")): s.value
           for family in families for s in family.samples}
 assert all(family.documentation and family.type in ("gauge", "counter") for family in families)
@@ -349,6 +355,7 @@ assert values["xfermmap_opens_total", None, "mapped"] == 1
 assert values["xfermmap_keeper_up", None, None] == values["xfermmap_keeper_ready", None, None] == 1
 assert values["xfermmap_file_bytes_total", sys.argv[2] + "/big", "memory"] == 9000001
 assert values["xfermmap_file_size_bytes", sys.argv[2] + '/a b/"\\', None] == 5
+assert values["xfermmap_file_size_bytes", sys.argv[2] + "/a b/\\xC4\\xE3", None] == 3
 PYTHON
     server_stop
     run -1 --separate-stderr status_of_server --prometheus
