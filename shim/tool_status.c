@@ -15,7 +15,7 @@ struct options {
     const char *directives;
     const char *file;   /* NULL: as the directives say */
     const char *output; /* NULL: standard output */
-    unsigned every;   /* seconds, 0: once */
+    unsigned every;     /* seconds, 0: once */
     enum format format;
 };
 
