@@ -19,7 +19,7 @@ targets() {
     while read -r target; do
         plan=$(make --dry-run --no-print-directory "$target" 2>&1)
         echo "$target: $(wc -l <<<"$plan") commands"
-        [[ $plan && ! $plan =~ "'$target'" ]] # neither up to date nor without a rule
+        [[ $plan && $plan != *"'$target'"* ]] # neither up to date nor without a rule
     done < <(targets)
 }
 
