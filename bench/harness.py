@@ -15,6 +15,14 @@ class Unavailable(Exception):
     """This machine has not got what a scenario needs; says what."""
 
 
+def must(*command):
+    """What a command prints; without it, or if it fails, a scenario can't be measured."""
+    try:
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError) as error:
+        raise Unavailable(f"{' '.join(command)}: {getattr(error, 'stderr', None) or error}".strip()) from error
+
+
 @dataclass(frozen=True)
 class Way:
     """A way to run the server: the library's directives, None for without it; and the server's, for all hosts or not."""

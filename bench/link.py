@@ -3,7 +3,7 @@
 import os
 import subprocess
 
-from harness import Unavailable
+from harness import Unavailable, must
 
 LOOPBACK = "loopback"
 
@@ -28,15 +28,15 @@ class Link:
         if os.geteuid() != 0:
             raise Unavailable("a link takes root")
         try:
-            run("ip", "netns", "add", self.name)
-            run("ip", "link", "add", near, "type", "veth", "peer", "name", far, "netns", self.name)
-            run("ip", "address", "add", f"{network}.1/24", "dev", near)
-            run("ip", "link", "set", near, "up")
-            run("ip", "-n", self.name, "address", "add", f"{network}.2/24", "dev", far)
-            run("ip", "-n", self.name, "link", "set", far, "up")
+            must("ip", "netns", "add", self.name)
+            must("ip", "link", "add", near, "type", "veth", "peer", "name", far, "netns", self.name)
+            must("ip", "address", "add", f"{network}.1/24", "dev", near)
+            must("ip", "link", "set", near, "up")
+            must("ip", "-n", self.name, "address", "add", f"{network}.2/24", "dev", far)
+            must("ip", "-n", self.name, "link", "set", far, "up")
             if rate != "no limit":
                 bits = float(rate.split()[0]) * 1e9
-                run("tc", "qdisc", "add", "dev", near, "root", "tbf", "rate", f"{bits:.0f}",
+                must("tc", "qdisc", "add", "dev", near, "root", "tbf", "rate", f"{bits:.0f}",
                     "burst", str(max(512 << 10, int(bits / 8 / 250))), "latency", "20ms")
         except Unavailable:
             self.remove()
@@ -44,13 +44,6 @@ class Link:
 
     def remove(self):
         subprocess.run(["ip", "netns", "delete", self.name], check=False, stderr=subprocess.DEVNULL)
-
-
-def run(*command):
-    try:
-        subprocess.run(command, check=True, capture_output=True, text=True)
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise Unavailable(f"{' '.join(command)}: {getattr(error, 'stderr', None) or error}".strip()) from error
 
 
 def connect(where):

@@ -6,7 +6,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from harness import Unavailable, Way
+from harness import Unavailable, Way, must
 from link import LOOPBACK
 
 MIB = 1 << 20
@@ -73,13 +73,6 @@ def write_file(path, size, text=False):
             length = min(MIB, size - start)
             file.write((line * (length // 64 + 1))[:length] if text else os.urandom(length))
     path.chmod(0o644)
-
-
-def must(*command):
-    try:
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError) as error:
-        raise Unavailable(f"{command[0]}: {getattr(error, 'stderr', None) or error}".strip()) from error
 
 
 class Fuse(Scenario):

@@ -5,9 +5,11 @@
 #define FILESYSTEM_H
 
 #include <limits.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <sys/stat.h>
 #include <sys/types.h>
+#include <time.h>
 
 enum filesystem {
     FILESYSTEM_UNMAPPED, /* left to the kernel: a mapping may not show what read() gives */
@@ -27,6 +29,12 @@ enum filesystem {
  * @param status  the file's
  */
 enum filesystem filesystem_of(int fd, const struct stat64 *status);
+
+/* Whether two times of a file, as of stat(2), are the same. Async-signal-safe, keeps errno. */
+static inline bool filesystem_same_time(const struct timespec *a, const struct timespec *b)
+{
+    return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
+}
 
 /* The number of the mount that a file is on, 0: unknown. Async-signal-safe. Changes errno. */
 uint64_t filesystem_mount(int fd);

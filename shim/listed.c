@@ -216,11 +216,6 @@ void listed_free(struct listed *listed)
 
 /* ---- comparing ---- */
 
-static bool is_same_time(const struct timespec *a, const struct timespec *b)
-{
-    return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
-}
-
 /* What could not be opened may be now, if its permissions have changed, and so its ctime. */
 static bool is_same_file(const struct listed_file *held, const struct listed_file *found)
 {
@@ -228,8 +223,8 @@ static bool is_same_file(const struct listed_file *held, const struct listed_fil
 
     return strcmp(held->path, found->path) == 0 && held->skipped == found->skipped &&
            a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
-           is_same_time(&a->st_mtim, &b->st_mtim) &&
-           (held->problem == NULL || is_same_time(&a->st_ctim, &b->st_ctim));
+           filesystem_same_time(&a->st_mtim, &b->st_mtim) &&
+           (held->problem == NULL || filesystem_same_time(&a->st_ctim, &b->st_ctim));
 }
 
 /* The next file of an argument of which all is known in both lists. */

@@ -61,11 +61,6 @@ static bool is_checked(const struct stream *stream)
     return stream->filesystem >= FILESYSTEM_CHECKED;
 }
 
-static bool is_same_time(const struct timespec *a, const struct timespec *b)
-{
-    return a->tv_sec == b->tv_sec && a->tv_nsec == b->tv_nsec;
-}
-
 static struct timespec as_timespec(const struct statx_timestamp *time)
 {
     return (struct timespec){.tv_sec = (time_t)time->tv_sec, .tv_nsec = (long)time->tv_nsec};
@@ -94,8 +89,8 @@ static bool look_at_size(struct stream *stream)
     if (!look(stream_fd(stream), &now) || !atomic_load(&stream->served))
         return false;
     if (is_checked(stream) &&
-        (now.st_size != stream->size || !is_same_time(&now.st_mtim, &stream->modified) ||
-         !is_same_time(&now.st_ctim, &stream->changed)))
+        (now.st_size != stream->size || !filesystem_same_time(&now.st_mtim, &stream->modified) ||
+         !filesystem_same_time(&now.st_ctim, &stream->changed)))
         return false;
     stream->size = now.st_size;
     return true;

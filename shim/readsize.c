@@ -142,12 +142,11 @@ static uint64_t taken_at_once(uint64_t since_last)
  * server ends a range (RANG) where the sum of its reads is exactly that. */
 size_t readsize_cut(int fd, size_t count)
 {
-    uint64_t time = now();
-
     if (fd != download.fd)
         begin(fd);
     if (!download.is_file)
         return count;
+    uint64_t time = now();
     uint64_t cut = download.throttled ? 0 : taken_at_once(time - download.began);
     cut = cut > its_own ? cut - cut % its_own : its_own;
     uint64_t rest = readsize_buffer - download.sent % readsize_buffer;
