@@ -14,15 +14,17 @@
  * become the same one: Prometheus takes neither then. @return their number */
 static size_t escape(char *at, size_t room)
 {
-    char escaped[sizeof "\\xHH"] = "?";
+    char escaped[sizeof "\\xHH"];
     size_t rest = strlen(at), longer = sizeof escaped - 1;
 
-    if (rest + longer <= room) {
-        (void)snprintf(escaped, sizeof escaped, "\\x%02X", (unsigned char)*at);
-        memmove(at + longer, at + 1, rest);
+    if (rest + longer > room) {
+        *at = '?';
+        return 1;
     }
-    memcpy(at, escaped, strlen(escaped));
-    return strlen(escaped);
+    (void)snprintf(escaped, sizeof escaped, "\\x%02X", (unsigned char)*at);
+    memmove(at + longer, at + 1, rest);
+    memcpy(at, escaped, longer);
+    return longer;
 }
 
 void tool_make_printable(char *text, size_t size)

@@ -170,11 +170,10 @@ static int watch(const struct options *options, const char *path)
 static int show_in_file(const struct options *options, const char *path)
 {
     char *made = NULL;
-    int status = TOOL_TROUBLE;
 
     if (asprintf(&made, "%s.%d", options->output, getpid()) != -1 &&
         freopen(made, "we", stdout) != NULL) {
-        status = show(options, path);
+        int status = show(options, path);
         if (fflush(stdout) == 0 && !ferror(stdout) && rename(made, options->output) == 0) {
             free(made);
             return status;
