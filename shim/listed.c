@@ -87,6 +87,8 @@ static const char *in_words(int failure)
     return failure == EACCES && geteuid() == 0
                ? "root may not read it: NFS with root_squash, FUSE without allow_root, or a server "
                  "without CAP_DAC_OVERRIDE"
+           : failure == EWOULDBLOCK
+               ? "another process holds a lease on it (Samba, NFS); the next look tries again"
                : strerror(failure);
 }
 
@@ -222,8 +224,8 @@ static bool is_same_file(const struct listed_file *held, const struct listed_fil
     const struct stat64 *a = &held->status, *b = &found->status;
 
     return strcmp(held->path, found->path) == 0 && held->skipped == found->skipped &&
-           a->st_dev == b->st_dev && a->st_ino == b->st_ino && a->st_size == b->st_size &&
-           filesystem_same_time(&a->st_mtim, &b->st_mtim) &&
+           !held->leased && a->st_dev == b->st_dev && a->st_ino == b->st_ino &&
+           a->st_size == b->st_size && filesystem_same_time(&a->st_mtim, &b->st_mtim) &&
            (held->problem == NULL || filesystem_same_time(&a->st_ctim, &b->st_ctim));
 }
 
@@ -263,12 +265,12 @@ static bool fail_by_filesystem(struct listed_file *file, int fd, enum filesystem
                 kind == FILESYSTEM_HOLES ? " where a file has holes" : "");
 }
 
-/* O_NONBLOCK: should it have become a FIFO meanwhile, or a device. @return false: it can't be kept
- */
+/* O_NONBLOCK: it may be a FIFO or a device by now, or leased. @return false: it can't be kept */
 static bool open_file(struct listed_file *file, int *fd, enum filesystem *kind)
 {
     lookout_at(file->path);
     *fd = libc_next(open64)(file->path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+    file->leased = *fd == -1 && errno == EWOULDBLOCK;
     if (*fd == -1 || fstat64(*fd, &file->status) == -1)
         return fail(file, "%s", in_words(errno));
     if (!S_ISREG(file->status.st_mode))

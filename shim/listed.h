@@ -21,6 +21,7 @@ struct listed_file {
     unsigned line; /* which argument of TransferMMapFile, counted from 0 */
     struct stat64 status;
     char *problem; /* why it is not kept, for people to read; allocated */
+    bool leased;   /* open() has asked another process to give its lease back: try again */
     bool skipped;  /* it does not answer: nothing is known of it, nor of what is below it */
     struct residency memory;
     unsigned slot; /* a note of the keeper's: where the status shows it */

@@ -239,6 +239,24 @@ sees() {
     [[ $(count_verdicts) -eq 1 ]]
 }
 
+# As Samba and nfsd do for their clients. The open of a second process asks for the lease back.
+@test "a listed file that another process has a lease on is kept once that is given back" {
+    python3 - "$files/big" "$server/leased" >>"$server/log" 2>&1 3>&- <<'PYTHON' &
+import fcntl, signal, sys
+signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGIO])
+file = open(sys.argv[1], 'r+')
+fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+open(sys.argv[2], 'w')
+signal.sigtimedwait([signal.SIGIO], 60)
+PYTHON
+    local holder=$!
+    server_await test -e "$server/leased"
+    serve big
+    wait "$holder"
+    sees is_kept big
+    [[ $(logged "$files/big: another process holds a lease on it .*tries again") -eq 1 ]]
+}
+
 @test "all kinds of changes are in the status within seconds, without a reload" {
     mkdir "$files/directory" "$files/v1" "$files/v2"
     make_file v1.iso 10000
