@@ -144,12 +144,12 @@ server_is_up() {
     grep -q "$(printf ':%04X 00000000:0000 0A' "$(<"$server/ftp_port")")" /proc/net/tcp
 }
 
-# The process is looked for, too: it has its group only once setsid has run. A keeper that has ended is there until
-# process 1 waits for it, and that may take seconds.
+# The process is looked for, too: it has its group only once setsid has run. What has ended may be a zombie for seconds,
+# until process 1 waits for it.
 server_is_gone() {
     local group
     group=$(<"$server/group")
-    ! kill -0 "$group" 2>/dev/null && ! { kill -0 -- "-$group" 2>/dev/null && has_processes "$group"; }
+    ! grep -qs '^State:.[^ZX]' "/proc/$group/status" && ! has_processes "$group"
 }
 
 # has_processes GROUP: zombies don't count.
