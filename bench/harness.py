@@ -25,12 +25,26 @@ def must(*command):
 
 @dataclass(frozen=True)
 class Way:
-    """A way to run the server: the library's directives, None for without it; and the server's, for all hosts or not."""
+    """A way to run the server: the library's directives, None for without it; and the server's, for all hosts or not.
+    With a peer it is another server, of the same distribution."""
     name: str
     library: tuple | None = None
     server: tuple = ("UseSendfile off",)
     server_alone: tuple = ()
     forced: str = ""  # XFERMMAP_WAY
+    peer: type | None = None
+
+
+def listens(port):
+    """Whether a socket does, on this port of IPv4."""
+    return f":{int(port):04X} 00000000:0000 0A" in Path("/proc/net/tcp").read_text()
+
+
+def children(pid):
+    try:
+        return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except FileNotFoundError:  # it has ended
+        return []
 
 
 class Server:
@@ -51,6 +65,9 @@ class Server:
             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True, check=True)
 
     def start(self, way):
+        self.peer = way.peer and way.peer(self.directory, self.files)
+        if self.peer:
+            return
         configuration = self.call("server_configuration", *way.server)
         (self.directory / "proftpd.conf").write_text("\n".join([*way.server_alone, configuration.stdout, ""]))
         (self.directory / "preload.conf").write_text(
@@ -58,13 +75,16 @@ class Server:
         self.call("server_start", "plain" if way.library is None else "preloaded", forced=way.forced)
 
     def stop(self):
-        self.call("server_stop")
+        if self.peer:
+            self.peer.stop()
+        else:
+            self.call("server_stop")
 
     def remove(self):
         self.call("server_remove")
 
     def pid(self):
-        return int((self.directory / "pid").read_text())
+        return self.peer.process.pid if self.peer else int((self.directory / "pid").read_text())
 
     def client(self, protocol, names):
         """Start a client: bench/client.py. What it is at shows when its output has a line."""
@@ -73,11 +93,15 @@ class Server:
         port = (self.directory / f"{'s' * (protocol == 'sftp')}ftp_port").read_text().strip()
         return subprocess.Popen(
             [*self.place.client, sys.executable, PROJECT / "bench/client.py", protocol,
-             (self.directory / "address").read_text().strip(), port, ACCOUNT, self.directory / "key.pem", *names],
+             (self.directory / "address").read_text().strip(), port, self.peer.account if self.peer else ACCOUNT, self.directory / "key.pem", *names],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def sessions(self):
-        return Path(f"/proc/{self.pid()}/task/{self.pid()}/children").read_text().split()
+        """All processes below the master; a session of a peer may be several."""
+        found = children(self.pid())
+        for pid in found:
+            found += children(pid)
+        return found
 
     def cpu_of_sessions(self):
         """Seconds that the sessions have run, in nanoseconds: proc(5), "schedstat"."""

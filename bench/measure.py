@@ -8,6 +8,7 @@ Figures go to build/bench/results.tsv, from which bench/report.py makes the tabl
 
 import argparse
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -50,7 +51,14 @@ def measure(scenario, runs, record):
             first = run % len(ways)  # who may have it better, or worse
             for way in ways[first:] + ways[:first]:
                 print(f"\r{scenario.name}: {run}/{runs} {way.name:40.40}", end="", file=sys.stderr, flush=True)
-                figures = measure_once(server, scenario, way)
+                try:
+                    figures = measure_once(server, scenario, way)
+                except Unavailable as missing:
+                    if not way.peer:
+                        raise
+                    print(f"\n{way.name}: {missing}", file=sys.stderr)
+                    ways.remove(way)
+                    continue
                 for figure in scenario.figures if run > 0 else ():
                     record(scenario.name, way.name, figure, figures[figure])
     finally:
@@ -89,6 +97,7 @@ def forget(scenarios):
 
 
 def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # nothing is left behind
     parser = argparse.ArgumentParser(description="Measure the server with and without the library, in turns.")
     parser.add_argument("--runs", type=int, default=11)
     parser.add_argument("--quick", action="store_true", help="some of the scenarios, 3 runs: in a few minutes")

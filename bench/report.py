@@ -14,7 +14,7 @@ from pathlib import Path
 from statistics import median
 
 from harness import PROJECT
-from scenarios import BUFFERS, everything
+from scenarios import everything
 
 OUTPUT = PROJECT / "build/bench"
 RESULTS = OUTPUT / "results.tsv"
@@ -24,8 +24,14 @@ BEGIN, END = "<!-- figures, by bench/report.py -->\n", "<!-- end of figures -->\
 FIGURES = {"cpu": ("CPU time of the sessions", 1000, "ms"), "time": ("Time for the client", 1000, "ms"),
            "memory": ("Memory of a session", 1, "MiB")}
 
+PLAIN, FTPS = "plain, 128 MiB; 2.5 Gbit/s", "FTPS, 128 MiB; 2.5 Gbit/s"
+
 # scenario, figure, theirs, ours, text, at most
 OTHERS = [
+    (PLAIN, "cpu", "sndbuf 256 KB", "with", "plain: the library, of SocketOptions sndbuf 262144", 1.00),
+    (FTPS, "cpu", "sndbuf 256 KB", "with", "FTPS: the library, of SocketOptions sndbuf 262144", 1.00),
+    (PLAIN, "cpu", "with, all reads by the kernel", "with", "plain: the way that it chooses, of all reads by the kernel", 1.02),
+    (FTPS, "cpu", "with, all reads by the kernel", "with", "FTPS: the way that it chooses, of all reads by the kernel", 1.02),
     ("single reads; 2.5 Gbit/s", "ns", "pread", "windows", "a read of 16 KiB from windows mapped for it, of pread", None),
     ("single reads; 2.5 Gbit/s", "ns", "plain call", "unserved", "a read of a descriptor that is not served, of the plain call", 1.03),
     ("pressure", "wall", "without", "with", "a listed file of 32 MiB under memory pressure", 0.20),
@@ -84,36 +90,32 @@ def cell(ours, theirs, promised=None):
     return f"**{share:.2f}** ({least:.2f} to {most:.2f}{missed})"
 
 
-def table_of(results, figure, scenarios, ways):
+def table_of(results, figure, scenarios):
     """Rows are scenarios, columns ways; nothing if none of them was measured."""
+    scenarios = [s for s in scenarios if figure in s.figures and (s.name, s.base.name, figure) in results]
+    ways = list(dict.fromkeys(way.name for s in scenarios for way in s.ways if (s.name, way.name, figure) in results))
+    if not scenarios:
+        return
     title, scale, unit = FIGURES[figure]
-    rows = []
+    yield from [f"{title}, {scenarios[0].table}:", "", f"| | without | {' | '.join(ways)} | runs |", "| --- |" + " --- |" * (len(ways) + 2)]
     for scenario in scenarios:
-        theirs = results.get((scenario.name, "without", figure))
-        if not theirs:
-            continue
+        theirs = results[scenario.name, scenario.base.name, figure]
         promised = dict(zip(scenario.figures, scenario.promised)).get(figure)
         cells = [f"{median(theirs) * scale:,.1f} {unit}"]
         for way in ways:
             ours = results.get((scenario.name, way, figure))
             cells.append(cell(ours, theirs, promised if way == "with" else None) if ours else "")
-        rows.append(f"| {scenario.name} | " + " | ".join(cells) + f" | {len(theirs)} |")
-    if not rows:
-        return []
-    return [f"{title}:", "", f"| | without | {' | '.join(ways)} | runs |", "| --- |" + " --- |" * (len(ways) + 2), *rows, ""]
+        yield f"| {scenario.name} | {' | '.join(cells)} | {len(theirs)} |"
+    yield ""
 
 
 def tables(results):
     scenarios = everything()
-    buffers = [way.name for way in BUFFERS]
-    ways = list(dict.fromkeys(way.name for scenario in scenarios for way in scenario.ways if way.name not in buffers))
-    for figure in FIGURES:
-        measured = [s for s in scenarios if figure in s.figures and s.ways and s.ways[0].name not in buffers]
-        present = [way for way in ways if any((s.name, way, figure) in results for s in measured)]
-        yield from table_of(results, figure, measured, present)
-    yield from table_of(results, "cpu", [s for s in scenarios if s.ways and s.ways[0].name in buffers], buffers)
+    for table in dict.fromkeys(scenario.table for scenario in scenarios):
+        for figure in FIGURES:
+            yield from table_of(results, figure, [s for s in scenarios if s.table == table])
     rows = [f"| {text} | {cell(results[scenario, ours, figure], results[scenario, theirs, figure], promised)} |"
-            for scenario, figure, theirs, ours, text, promised in OTHERS if (scenario, ours, figure) in results]
+            for scenario, figure, theirs, ours, text, promised in OTHERS if {(scenario, way, figure) for way in (ours, theirs)} <= results.keys()]
     if rows:
         yield from ["| others | ratio |", "| --- | --- |", *rows, ""]
 
@@ -122,7 +124,7 @@ def plot(results, output):
     """The library with its defaults, and the noise."""
     points = []
     for scenario in everything():
-        for figure in scenario.figures:
+        for figure in scenario.figures[:1]:
             theirs, ours, again = (results.get((scenario.name, way, figure)) for way in ("without", "with", "without, again"))
             if theirs and ours and again and figure != "memory":
                 numbers = " ".join(f"{number:.3f}" for number in (*ratio(ours, theirs), *ratio(again, theirs)))

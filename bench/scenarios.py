@@ -8,6 +8,7 @@ from pathlib import Path
 
 from harness import Unavailable, Way, must
 from link import LOOPBACK
+from peers import PureFtpd, Vsftpd, VsftpdReading
 
 MIB = 1 << 20
 LINKS = ("1 Gbit/s", "2.5 Gbit/s", "10 Gbit/s", "no limit")
@@ -25,6 +26,8 @@ MAPPED = Way("with, all windows mapped", ON, forced="map")
 SNDBUF = [Way(f"sndbuf {size >> 10} KB", server_alone=(f"SocketOptions sndbuf {size}",)) for size in (256 << 10, MIB)]
 BUFFERS = [Way(f"ReadSize {size}", ON + (f"TransferMMapReadSize {size}",))
            for size in ("off", "64 KB", "128 KB", "256 KB", "512 KB", "1 MB")]
+PEERS = [Way("proftpd, sendfile", server=SENDFILE), Way("vsftpd", peer=Vsftpd), Way("vsftpd, no sendfile", peer=VsftpdReading),
+         Way("pure-ftpd", peer=PureFtpd)]
 
 
 def with_server(way, *server):
@@ -43,6 +46,7 @@ class Scenario:
     figures: tuple = ("cpu", "time")
     promised: tuple = ()  # for each figure, of what it is without; None: nothing
     quick: bool = False
+    table: str = "the library"  # of the report
     text_file: bool = False
     base: Way = WITHOUT
 
@@ -163,12 +167,16 @@ def everything():
                  promised=(1.02, None)),
         small(4 << 10, 400), small(64 << 10, 200), small(MIB, 100),
         small(4 << 10, 400, "sessions"), small(64 << 10, 200, "sessions"), small(MIB, 100, "sessions"),
-        Scenario("plain, 128 MiB: buffers", BUFFERS, figures=("cpu",)),
-        Scenario("plain, 128 MiB: buffers", BUFFERS, place=LOOPBACK, figures=("cpu",)),
-        Scenario("400 files of 4 KiB: buffers", BUFFERS, size=4 << 10, times=400, figures=("cpu",)),
+        Scenario("plain, 128 MiB: buffers", BUFFERS, figures=("cpu",), table="buffers"),
+        Scenario("plain, 128 MiB: buffers", BUFFERS, place=LOOPBACK, figures=("cpu",), table="buffers"),
+        Scenario("400 files of 4 KiB: buffers", BUFFERS, size=4 << 10, times=400, figures=("cpu",), table="buffers"),
+        *(Scenario(f"peers: {protocol.upper()}, {text}", [WITH, LISTED, *PEERS], protocol=protocol, size=size, times=times,
+                   figures=("cpu", "time", "memory"), table="other servers")
+          for protocol in ("ftp", "ftps")
+          for text, size, times in (("256 MiB", 256 * MIB, 1), ("100 files of 1 MiB", MIB, 100), ("400 files of 4 KiB", 4 << 10, 400))),
         Scenario("20 clients, plain, 16 MiB", [AGAIN, WITH], size=16 * MIB, clients=20, place="no limit", figures=("time",),
                  promised=(1.00,)),
-        SlowDisk("cold 128 MiB, disk of 500 requests a second", [AGAIN, WITH], **cold),
+        SlowDisk("cold 128 MiB, disk of 500 requests a second", [AGAIN, WITH, *PEERS], **cold),
         SlowDisk("the same by sendfile", sent[1:], base=sent[0], **cold),
         Fuse("cold 128 MiB, FUSE at 5 ms a request", [AGAIN, WITH], **cold),
         Fuse("the same by sendfile, FUSE", sent[1:], base=sent[0], **cold),
