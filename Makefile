@@ -1,22 +1,21 @@
 # make          build/libxfermmap.so and build/xfermmap
-# make demo     a real download from the packaged server, with and without the library
-# make bench    what it costs and saves, in turns with the unpatched server, over a link: an hour or two, as root;
-#               QUICK=1 is some of it, in minutes; SCENARIOS='plain FTPS' are those of such names; RUNS=11;
-#               printed, and in build/bench; with PUBLISH=1 also in docs/benchmarks.md
-# make check    all tests; make check TESTS=tests/preload.bats for some
-# make fuzz     random calls through the library and by the kernel, compared; SECONDS=60
-# make fuzz-config  the directive file under libFuzzer, SECONDS=60
-# make soak     a server at work, SECONDS=60, with all kinds of sessions while its files change
-# make valgrind the unit tests under valgrind; takes minutes
-# make install  as root; PREFIX is /usr/local, SYSCONFDIR /etc; with DESTDIR too; make uninstall
-# make deb      a Debian package, in build/deb
-# make matrix   all tests in other releases of Debian and Ubuntu, in chroots; takes ten minutes for each
-# make machines the unit tests with other kernels and processors, and the package on a Debian that systemd runs, in
-#               machines that qemu plays; takes minutes for each
+# make demo     downloads from the packaged server, with and without the library
+# make bench    measure gains and costs over a link, as root; takes an hour or two. QUICK=1 takes
+#               minutes; SCENARIOS='plain FTPS' selects by name; RUNS=11 sets how many runs. Prints
+#               tables and writes build/bench; PUBLISH=1 also updates docs/benchmarks.md
+# make check    all tests; make check TESTS=tests/tool.bats runs one file
+# make fuzz     compare random calls through the library and by the kernel; SECONDS=60
+# make fuzz-config  run libFuzzer on the directive file; SECONDS=60
+# make soak     run all kinds of sessions while files change; SECONDS=60
+# make valgrind run the unit tests under valgrind; takes minutes
+# make install  as root; PREFIX=/usr/local, LIBDIR, SYSCONFDIR=/etc, DESTDIR; make uninstall
+# make deb      build a Debian package in build/deb
+# make matrix   all tests in other releases of Debian and Ubuntu, in chroots; ten minutes for each
+# make machines unit tests on other kernels and processors, and the package under systemd, in qemu
 # make lint     clang-tidy, cppcheck, shellcheck; make format applies clang-format
 #
-# All but make and make install get the Debian packages that they need, through sudo where you are not root, and say
-# which: tests/setup lists them.
+# All except make, make fuzz and make install install the Debian packages that they need, with sudo
+# if you are not root. tests/setup lists them.
 
 VERSION = 1.0
 

@@ -99,7 +99,7 @@ with ftplib.FTP(timeout=30) as ftp:
 PYTHON
 }
 
-# As docs/design.md has it, "What is not the same"; the file is of 12,000,000 bytes.
+# As libxfermmap(8) says in CAVEATS; the file has 12,000,000 bytes.
 @test "the ranges (RANG) that the pages call right are, and the others are the server's bug" {
     local own first length
     own=$(its_own_size)
