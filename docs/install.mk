@@ -27,7 +27,7 @@ install: all
 	done
 	@[ -e "$(directives)" ] || install -D -m 644 preload.conf.example "$(directives)"
 	@[ -n "$(DESTDIR)" ] || ldconfig
-	@echo "Installed; $(doc)/docs/usage.md says how to have the server use it"
+	@echo "Installed; $(doc)/README.md says how to enable it"
 
 # A directive file that was changed stays, too.
 uninstall:
