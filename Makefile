@@ -14,8 +14,8 @@
 # make machines unit tests on other kernels and processors, and the package under systemd, in qemu
 # make lint     clang-tidy, cppcheck, shellcheck; make format applies clang-format
 #
-# All except make, make fuzz and make install install the Debian packages that they need, with sudo
-# if you are not root. tests/setup lists them.
+# All except make, make fuzz and make install also install the Debian packages that they need, with
+# sudo if need be. tests/setup lists them.
 
 VERSION = 1.0
 
