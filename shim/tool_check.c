@@ -7,7 +7,6 @@
 #include "residency.h"
 #include "tool.h"
 
-#include <argp.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <netdb.h>
@@ -50,6 +49,7 @@ static const struct argp_option argp_options[] = {
 static const struct argp argp = {
     .options = argp_options,
     .parser = parse,
+    .children = tool_children,
     .doc =
         "Read the directive file as the library would. Say what is wrong with it, what each "
         "directive is then, which files would be listed, how much of them is in memory now, "
