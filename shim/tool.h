@@ -4,6 +4,7 @@
 #ifndef TOOL_H
 #define TOOL_H
 
+#include "config.h"
 #include "filesystem.h"
 #include "status.h"
 
@@ -33,6 +34,16 @@ extern const struct argp_child tool_children[];
 
 /* The directive file that the library would take: that in XFERMMAP_CONF, or CONFIG_DEFAULT_PATH. */
 const char *tool_directive_file(void);
+
+/*
+ * Say of each path whether a server with these directives serves it from memory, and why not. A
+ * directory stands for the files below it. May wait for a disk.
+ * @param paths     ended by NULL
+ * @param sendfile  the server's configuration, if UseSendfile is on in it; NULL: it is off, or
+ *                  that is not known
+ * @return whether each is served from memory, or kept there
+ */
+bool tool_print_paths(const struct config *config, char *const *paths, const char *sendfile);
 
 /* ---- what the status file says ---- */
 
@@ -91,6 +102,9 @@ void tool_print_prometheus_down(FILE *out);
  * @param size  of the buffer, bytes; the text ends within
  */
 void tool_make_printable(char *text, size_t size);
+
+/* Print a line, and make printable what files' names and contents have brought into it. */
+__attribute__((format(printf, 2, 3))) void tool_say(FILE *out, const char *format, ...);
 
 /* A number of bytes for people, as in "1.5 GiB"; "?" of STATUS_UNKNOWN. */
 struct tool_size {

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <locale.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -47,6 +48,21 @@ void tool_make_printable(char *text, size_t size)
     (void)uselocale(former);
     if (utf8 != (locale_t)0)
         freelocale(utf8);
+}
+
+void tool_say(FILE *out, const char *format, ...)
+{
+    char *text = NULL;
+    va_list arguments;
+
+    va_start(arguments, format);
+    if (vasprintf(&text, format, arguments) == -1)
+        text = NULL;
+    va_end(arguments);
+    if (text != NULL)
+        tool_make_printable(text, strlen(text) + 1);
+    (void)fprintf(out, "%s\n", text != NULL ? text : "out of memory");
+    free(text);
 }
 
 /* @return what is wrong with the file, NULL: nothing */

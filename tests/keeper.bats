@@ -430,6 +430,8 @@ master_has_ended() {
         "$project/build/xfermmap" status -f "$server/status" --json | grep -q "\"refused\":\"$reason\""
         run -1 "${strace[@]}" "$project/build/xfermmap" check -c "$server/preload.conf"
         [[ $output =~ "$files/big: can't be mapped ($reason): "[^$'\n']*$remedy ]]
+        run -1 "${strace[@]}" "$project/build/xfermmap" check -c "$server/preload.conf" "$files/big"
+        [[ $output =~ "$files/big: not from memory: can't be mapped ($reason): "[^$'\n']*$remedy ]]
         server_stop
     done <<REASONS
 ENODEV:No such device:FUSE

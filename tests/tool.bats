@@ -51,7 +51,6 @@ teardown() {
         run -2 --separate-stderr timeout 10 "$tool" status -f "$server/status" $command
         [[ ! $output && $stderr == 'xfermmap status: --'*" and --prometheus don't go together"* ]]
     done
-    run -2 --separate-stderr "$tool" check excess
     run -2 --separate-stderr "$tool" run
 }
 
@@ -240,6 +239,78 @@ checked() {
     ulimit -l 64
     checked
     [[ $status -eq 0 && $output == *'may lock 64.0 KiB only'* ]]
+}
+
+# paths_checked LINE...: what check says of these paths, each "PATH: what", is this, and they are served from memory ($all)
+paths_checked() {
+    local line paths=()
+    for line; do
+        paths+=("${line%%: *}")
+    done
+    run -"${all:-1}" --separate-stderr "$tool" check -c "$server/preload.conf" "${paths[@]}"
+    echo "$output"
+    [[ ! $stderr && $(sed 's/; [0-9?][^;]* are in memory now//' <<<"$output") == $(printf '%s\n' "$@") ]]
+}
+
+@test "check PATH says whether a file is served from memory, and why not" {
+    mkdir "$files/directory"
+    cp "$files/big" "$files/directory/other"
+    cp "$files/big" "$files/third"
+    : >"$files/empty"
+    mkfifo "$files/"$'pipe\e'
+    directives 'TransferMMapEngine on' 'TransferMMapMaxMemory 9 MB' "TransferMMapFile $files/big $files/small $files/third"
+    all=0 paths_checked "$files/big: from memory; listed, and kept in memory" "$files/directory/other: from memory; not listed"
+    paths_checked "$files/small: not from memory: smaller than TransferMMapMinSize (4.0 MiB); listed, and kept in memory" \
+        "$files/third: from memory; listed, but not kept in memory: no room for it in TransferMMapMaxMemory" \
+        "$files/empty: not from memory: is empty, or has no regular file in it" \
+        "$files/absent: not from memory: No such file or directory" \
+        "/sys/kernel/uevent_seqnum: not from memory: is on sysfs at /sys, which is left to the kernel"
+    run -1 "$tool" check -c "$server/preload.conf" "$files/"$'pipe\e'
+    [[ $output == "$files/pipe?: not from memory: is not a regular file" ]]
+    run -0 "$tool" check -c "$server/preload.conf" "$files/directory"
+    [[ $output == "$files/directory/other: from memory; not listed; "*' of 8.6 MiB are in memory now' ]]
+
+    # and so it is
+    server_start preloaded
+    for file in big third directory/other small; do
+        ftp_get "$file" | cmp "$files/$file" -
+    done
+    server_await has_counted BYTES 27000003
+    [[ $(counter BYTES_KERNEL) -eq 0 && $(counter MAPPED) -eq 3 ]]
+
+    directives "TransferMMapFile $files/big"
+    paths_checked "$files/big: not from memory: TransferMMapEngine is off; listed"
+}
+
+@test "check PATH says where the engine is off, and of sendfile" {
+    directives 'Port 21' 'DefaultAddress 127.0.0.1' '<VirtualHost 127.0.0.2 ::1>' 'TransferMMapEngine on' '</VirtualHost>'
+    run -0 "$tool" check -c "$server/preload.conf" "$files/big"
+    [[ ${lines[0]} == 'TransferMMapEngine on for 2 of 3 addresses, and off for others' ]]
+    [[ ${lines[1]} == '  off for 127.0.0.1, port 21' && ${lines[2]} == '  on for 127.0.0.2, port 21' ]]
+    [[ ${lines[3]} == '  on for ::1, port 21' && ${#lines[@]} -eq 5 ]]
+    [[ ${lines[4]} == "$files/big: from memory; not listed; "*"; but plain FTP by sendfile: UseSendfile is on in $server/preload.conf" ]]
+    checked # the values of all directives have it, too
+    [[ $output == 'TransferMMapEngine on for 2 of 3 addresses, and off for others'$'\n  off for 127.0.0.1, port 21\n'* ]]
+
+    directives 'TransferMMapEngine on'
+    echo 'UseSendfile off' >"$server/proftpd.conf.off"
+    run -0 "$tool" check -c "$server/preload.conf" -s "$server/proftpd.conf.off" "$files/big"
+    [[ $output != *sendfile* ]]
+    run -1 "$tool" check -c "$server/preload.conf" -s "$server/absent" "$files/big"
+}
+
+@test "check says that the running server uses another directive file" {
+    directives 'TransferMMapEngine on'
+    server_start preloaded
+    cp "$server/preload.conf" "$server/other.conf"
+    run -0 --separate-stderr env XFERMMAP_CONF="$server/preload.conf" "$tool" check
+    [[ ! $stderr ]]
+    run -1 --separate-stderr env XFERMMAP_CONF="$server/other.conf" "$tool" check
+    [[ $stderr == "xfermmap: this is $server/other.conf, but the running server, process $(<"$server/pid"), uses $server/preload.conf; check that one with -c" ]]
+    run -0 --separate-stderr "$tool" check -c "$server/other.conf" # it was asked for
+    [[ ! $stderr ]]
+    server_stop
+    run -0 env XFERMMAP_CONF="$server/other.conf" "$tool" check
 }
 
 # ---- status ----
