@@ -14,6 +14,8 @@
 # make machines the unit tests with other kernels and processors, and the package on a Debian that systemd runs, in
 #               machines that qemu plays; takes minutes for each
 # make lint     clang-tidy, cppcheck, shellcheck; make format applies clang-format
+# make clean    removes build/
+# make help     this list
 #
 # All but make and make install get the Debian packages that they need, through sudo where you are not root, and say
 # which: tests/setup lists them.
@@ -127,4 +129,8 @@ format:
 clean:
 	rm -rf build
 
-.PHONY: FORCE all demo bench check soak lint format clean test-programs
+# the comment at the head of this file
+help:
+	@sed -n '/^$$/q; s/^# \{0,1\}//p' Makefile
+
+.PHONY: FORCE all demo bench check soak lint format clean help test-programs

@@ -37,7 +37,9 @@ static void print_served(const struct tool_snapshot *snapshot, FILE *out)
         (void)fprintf(out, "active: %.1f %% of %s from memory",
                       share(memory, (double)memory + (double)kernel),
                       tool_size(memory + kernel).text);
-    if (memory == 0 && kernel > 0)
+    if (kernel > memory && snapshot->counters[STATUS_DEAR] > 0)
+        (void)fputs(" (mapping costs more on this machine)", out);
+    else if (kernel > 0 && memory == 0)
         (void)fputs(" (is UseSendfile on? see xfermmap check)", out);
 }
 

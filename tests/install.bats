@@ -144,4 +144,6 @@ links() {
     [[ $(complete_words xfermmap st) == status ]]
     [[ $(complete_words xfermmap status --pro) == --prometheus ]]
     [[ $(complete_words xfermmap check --co) == --config ]]
+    [[ $(complete_words xfermmap help ch) == check ]]
+    [[ $(complete_words xfermmap check "$project/Makef") == "$project/Makefile" ]]
 }
