@@ -515,6 +515,33 @@ PYTHON
     [[ $output == *$'\nxfermmap_up 0\n'* ]]
 }
 
+@test "the dashboard shows metrics that status prints" {
+    directives 'TransferMMapEngine on' "TransferMMapFile $files/big"
+    server_start preloaded
+    status_of_server --prometheus >"$server/metrics"
+    "$python" - "$server/metrics" "$project/docs/grafana/xfermmap-dashboard.json" <<'PYTHON'
+import json, re, sys
+from prometheus_client.parser import text_string_to_metric_families as parse
+printed = {}
+for family in parse(open(sys.argv[1]).read()):
+    for sample in family.samples:
+        printed.setdefault(sample.name, []).append(sample.labels)
+panels = json.load(open(sys.argv[2]))["panels"]
+targets = [target for panel in panels for target in panel["targets"]]
+assert len(panels) > 5 and all(panel["targets"] for panel in panels)
+for target in targets:
+    print(target)
+    named = re.findall(r'(xfermmap_\w+)\{instance=~"\$instance"(?:, (\w+)="(\w+)")?\}', target["expr"])
+    assert len(named) == target["expr"].count("xfermmap_") > 0
+    labels = re.findall(r'by \((\w+)\)', target["expr"]) + re.findall(r'{{(\w+)}}', target["legendFormat"])
+    for name, label, value in named:
+        assert name in printed, f"{name} is not printed"
+        assert not label or any(each.get(label) == value for each in printed[name]), (name, label, value)
+        for label in labels:  # the scraper adds instance
+            assert label == "instance" or any(label in each for each in printed[name]), (name, label)
+PYTHON
+}
+
 @test "the status file is the server's until it is gone" {
     serve_some
     cp "$server/status" "$server/before"
