@@ -13,6 +13,8 @@
 # make matrix   all tests in other releases of Debian and Ubuntu, in chroots; ten minutes for each
 # make machines unit tests on other kernels and processors, and the package under systemd, in qemu
 # make lint     clang-tidy, cppcheck, shellcheck; make format applies clang-format
+# make clean    removes build/
+# make help     this list
 #
 # All except make, make fuzz and make install also install the Debian packages that they need, with
 # sudo if need be. tests/setup lists them.
@@ -126,4 +128,8 @@ format:
 clean:
 	rm -rf build
 
-.PHONY: FORCE all demo bench check soak lint format clean test-programs
+# the comment at the head of this file
+help:
+	@sed -n '/^$$/q; s/^# \{0,1\}//p' Makefile
+
+.PHONY: FORCE all demo bench check soak lint format clean help test-programs

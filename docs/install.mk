@@ -10,7 +10,7 @@ installed = \
     docs/man/preload.conf.5:$(share)/man/man5 \
     docs/man/libxfermmap.8:$(share)/man/man8 \
     docs/completion/xfermmap:$(share)/bash-completion/completions \
-    $(patsubst %,%:$(doc)/examples,$(wildcard docs/systemd/*)) \
+    $(patsubst %,%:$(doc)/examples,$(wildcard docs/systemd/* docs/grafana/*)) \
     preload.conf.example:$(doc)/examples \
     README.md:$(doc) \
     LICENSE:$(doc) \

@@ -211,7 +211,9 @@ static bool on_progress(uint64_t bytes)
 
 static void read_in(void)
 {
-    listed_map(&held, config_max_memory(config, limits_memory()));
+    state.most = config_max_memory(config, limits_memory());
+    state.files = held.count;
+    listed_map(&held, state.most);
     state.state = STATUS_READING_IN;
     state.total = 0;
     for (size_t i = 0; i < held.count; i++)

@@ -207,6 +207,19 @@ void listed_expand(struct listed *listed, const struct config_list *arguments)
         add_argument(listed, arguments->items[i], (unsigned)i);
 }
 
+void listed_add(struct listed *listed, const char *path)
+{
+    add_path(listed, path, 0);
+}
+
+const struct listed_file *listed_find(const struct listed *listed, const struct stat64 *status)
+{
+    struct listed_file wanted = {.identity = {status->st_dev, status->st_ino}}, *file;
+
+    HASH_FIND(hh, listed->by_identity, &wanted.identity, sizeof wanted.identity, file);
+    return file;
+}
+
 void listed_free(struct listed *listed)
 {
     HASH_CLEAR(hh, listed->by_identity);

@@ -49,6 +49,12 @@ struct listed {
  */
 void listed_expand(struct listed *listed, const struct config_list *arguments);
 
+/* Find the files of one path, which is no wildcard, in the same way. */
+void listed_add(struct listed *listed, const char *path);
+
+/* A file by what stat(2) says of it. @return NULL: not listed */
+const struct listed_file *listed_find(const struct listed *listed, const struct stat64 *status);
+
 /*
  * Whether two lists have the same files with the same data (size, mtime). Of arguments that have
  * files which do not answer, nothing is known, and they count as the same.

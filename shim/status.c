@@ -166,6 +166,7 @@ static void fill_header(struct status_header *header)
     header->files_at = STATUS_FILES_AT;
     header->file_size = sizeof(struct status_file);
     header->started = time(NULL);
+    (void)snprintf(header->library, sizeof header->library, "%s", VERSION);
 }
 
 /* @param fd  -1: in memory only. @return false: errno of mmap(2) */

@@ -16,30 +16,30 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 
-/* X(name, what the log and the tool say of it) */
+/* X(name, what the tool says of it, its key in JSON) */
 #define STATUS_COUNTERS(X)                                                                         \
-    X(MAPPED, "opened to be mapped")                                                               \
-    X(SMALL, "opens left to the kernel as too small")                                              \
-    X(ODD, "opens left to the kernel for the file system they are on")                             \
-    X(FULL, "opens left to the kernel for their descriptor number")                                \
-    X(LISTED, "opens of listed files that had not changed")                                        \
-    X(CHANGED, "opens of listed files that had changed")                                           \
-    X(BYTES, "bytes from mapped files")                                                            \
-    X(BYTES_KERNEL, "bytes of these files by the kernel")                                          \
-    X(FAULTS, "faults survived")                                                                   \
-    X(REFUSED, "mappings refused")                                                                 \
-    X(DEAR, "windows left to the kernel, for mapping costs more on this machine")                  \
-    X(SNDBUF, "transfers whose buffer SocketOptions sndbuf decides")
+    X(MAPPED, "files opened to be mapped", "mapped")                                               \
+    X(SMALL, "left to the kernel: smaller than TransferMMapMinSize", "kernel_small")               \
+    X(ODD, "left to the kernel: unsupported file system", "kernel_filesystem")                     \
+    X(FULL, "left to the kernel: too many files open", "kernel_full")                              \
+    X(LISTED, "listed files opened, unchanged since they were read in", "listed")                  \
+    X(CHANGED, "listed files opened, changed since they were read in", "changed")                  \
+    X(BYTES, "bytes read from memory", "bytes")                                                    \
+    X(BYTES_KERNEL, "bytes read by the kernel (sendfile, fallback)", "bytes_kernel")               \
+    X(FAULTS, "I/O faults recovered", "faults")                                                    \
+    X(REFUSED, "mmap() failures", "refused")                                                       \
+    X(DEAR, "windows left to the kernel: mapping costs more on this machine", "dear")              \
+    X(SNDBUF, "transfers whose buffer SocketOptions sndbuf decides", "sndbuf")
 
 enum status_counter {
-#define X(name, text) STATUS_##name,
+#define X(name, text, key) STATUS_##name,
     STATUS_COUNTERS(X)
 #undef X
         STATUS_COUNTER_COUNT
 };
 
 enum {
-    STATUS_VERSION = 4,
+    STATUS_VERSION = 5,
     STATUS_FILES = 32768, /* slots for listed files; what is listed beyond has none */
     STATUS_FILES_AT = 8192,
     STATUS_NO_SLOT = STATUS_FILES
@@ -57,6 +57,7 @@ struct status_keeper {
     uint64_t start;       /* as of process_start() */
     int64_t since;        /* seconds since the Epoch */
     uint64_t done, total; /* bytes read in, and to be read in */
+    uint64_t files, most; /* how many are listed, and the bytes that they may take */
 };
 
 /* Numbers are the machine's own, at the same offsets for 32 and 64 bits. */
@@ -77,6 +78,7 @@ struct status_header {
     _Atomic uint32_t slots; /* how many have been used, or more */
     uint64_t buffer;        /* the server's transfer buffer, bytes; 0: it has not asked for one */
     struct status_keeper keeper;
+    char library[16];          /* its version */
     char directives[PATH_MAX]; /* the directive file */
 };
 

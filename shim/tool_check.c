@@ -7,12 +7,11 @@
 #include "residency.h"
 #include "tool.h"
 
-#include <argp.h>
+#include <arpa/inet.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <netdb.h>
 #include <poll.h>
-#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -22,17 +21,22 @@
 
 struct options {
     const char *directives;
+    bool named;         /* by an option */
     const char *server; /* the server's own configuration, NULL: where it is by default */
+    char **paths;       /* ended by NULL; NULL: none, all that is listed */
 };
 
 static error_t parse(int key, char *argument, struct argp_state *state)
 {
     struct options *options = state->input;
 
-    if (key == 'c')
+    if (key == 'c') {
         options->directives = argument;
-    else if (key == 's')
+        options->named = true;
+    } else if (key == 's')
         options->server = argument;
+    else if (key == ARGP_KEY_ARGS)
+        options->paths = state->argv + state->next;
     else
         return ARGP_ERR_UNKNOWN;
     return 0;
@@ -50,35 +54,24 @@ static const struct argp_option argp_options[] = {
 static const struct argp argp = {
     .options = argp_options,
     .parser = parse,
+    .children = tool_children,
+    .args_doc = "[PATH...]",
     .doc =
         "Read the directive file as the library would. Say what is wrong with it, what each "
         "directive is then, which files would be listed, how much of them is in memory now, "
         "whether they fit into the memory that they may take, and which of the server's own "
-        "directives keep downloads from being served. Run it as the user who starts the server, in "
-        "most cases root."
-        "\vExit status: 0 if the server would start with all of it, 1 if something is wrong.",
+        "directives keep downloads from being served. With PATH, say whether each of these files, "
+        "or of those below a directory, would be served from memory, and why not. Run it as the "
+        "user who starts the server, in most cases root."
+        "\vExit status: 0 if the server would start with all of it, and serve each PATH from "
+        "memory "
+        "or keep it there; 1 if not.",
 };
 
 struct sum {
     size_t files, wrong;
     uint64_t bytes;
 };
-
-/* A line that has in it what somebody has named a file, or written into one. */
-__attribute__((format(printf, 2, 3))) static void say(FILE *out, const char *format, ...)
-{
-    char *text = NULL;
-    va_list arguments;
-
-    va_start(arguments, format);
-    if (vasprintf(&text, format, arguments) == -1)
-        text = NULL;
-    va_end(arguments);
-    if (text != NULL)
-        tool_make_printable(text, strlen(text) + 1);
-    (void)fprintf(out, "%s\n", text != NULL ? text : "out of memory");
-    free(text);
-}
 
 /* ---- the listed files, in the lookout's child ---- */
 
@@ -88,16 +81,16 @@ static void print_file(const struct listed_file *file, struct sum *sum)
 
     sum->wrong += wrong != NULL;
     if (wrong != NULL)
-        say(stderr, "xfermmap: TransferMMapFile %s: %s", file->path, wrong);
+        tool_say(stderr, "xfermmap: TransferMMapFile %s: %s", file->path, wrong);
     if (wrong != NULL && !file->skipped)
         return;
     if (sum->files++ == 0)
         (void)printf("%10s %10s  %s\n", "size", "resident", "listed file");
     sum->bytes += file->memory.mapping.length;
-    say(stdout, "%10s %10s  %s",
-        tool_size(file->skipped ? STATUS_UNKNOWN : file->memory.mapping.length).text,
-        tool_size(file->skipped ? STATUS_UNKNOWN : residency_bytes(&file->memory)).text,
-        file->path);
+    tool_say(stdout, "%10s %10s  %s",
+             tool_size(file->skipped ? STATUS_UNKNOWN : file->memory.mapping.length).text,
+             tool_size(file->skipped ? STATUS_UNKNOWN : residency_bytes(&file->memory)).text,
+             file->path);
 }
 
 static void print_memory(const struct config *config, const struct sum *sum)
@@ -129,8 +122,8 @@ static bool print_files(const struct config *config)
 
 /* ---- their parent ---- */
 
-/* @return whether all of them would be kept */
-static bool check_files(const struct config *config)
+/* @return whether all of them would be kept; with paths, what tool_print_paths() says */
+static bool check_files(const struct config *config, char *const *paths, const char *sendfile)
 {
     enum lookout_event event = LOOKOUT_STUCK;
     int exit_status = TOOL_TROUBLE;
@@ -144,9 +137,11 @@ static bool check_files(const struct config *config)
         event = event == LOOKOUT_STUCK ? lookout_begin() : lookout_look(&exit_status);
     }
     if (event == LOOKOUT_CHILD)
-        exit(print_files(config) ? TOOL_FINE : TOOL_TROUBLE);
+        exit((paths != NULL ? tool_print_paths(config, paths, sendfile) : print_files(config))
+                 ? TOOL_FINE
+                 : TOOL_TROUBLE);
     if (event == LOOKOUT_FAILED)
-        say(stderr, "xfermmap: the listed files can't be looked at: %s", strerror(errno));
+        tool_say(stderr, "xfermmap: the files can't be looked at: %s", strerror(errno));
     return event == LOOKOUT_DONE && exit_status == TOOL_FINE;
 }
 
@@ -166,6 +161,18 @@ static void print_size(const char *directive, off64_t size, const char *none)
         (void)printf("%s %s\n", directive, none);
 }
 
+static void print_binding(const struct config_binding *binding)
+{
+    char address[INET6_ADDRSTRLEN] = "any address";
+
+    if (IN6_IS_ADDR_V4MAPPED(&binding->address))
+        (void)inet_ntop(AF_INET, &binding->address.s6_addr[12], address, sizeof address);
+    else if (!IN6_IS_ADDR_UNSPECIFIED(&binding->address))
+        (void)inet_ntop(AF_INET6, &binding->address, address, sizeof address);
+    (void)printf("  %s for %s, port %u\n", binding->engine ? "on" : "off", address,
+                 (unsigned)binding->port);
+}
+
 static void print_engine(const struct config *config)
 {
     bool somewhere = config_engine_anywhere(config);
@@ -178,6 +185,8 @@ static void print_engine(const struct config *config)
         (void)printf(" for %zu of %zu addresses, and %s for others", on, config->binding_count,
                      config->engine ? "on" : "off");
     (void)printf("%s\n", somewhere ? "" : "; no download is served from memory");
+    for (size_t i = 0; somewhere && i < config->binding_count; i++)
+        print_binding(&config->bindings[i]);
 }
 
 static void print_directives(const struct config *config)
@@ -186,47 +195,97 @@ static void print_directives(const struct config *config)
 
     print_engine(config);
     for (size_t i = 0; i < config->files.count; i++)
-        say(stdout, "TransferMMapFile %s", config->files.items[i]);
+        tool_say(stdout, "TransferMMapFile %s", config->files.items[i]);
     print_size("TransferMMapMinSize", config->min_size, "0");
     (void)printf("TransferMMapLock %s\n", config->lock ? "on" : "off");
     (void)snprintf(share, sizeof share, "%u%%", config->max_memory.percent);
     print_size("TransferMMapMaxMemory", config->max_memory.bytes, share);
     print_size("TransferMMapReadAhead", config->read_ahead, "off");
     print_size("TransferMMapReadSize", config->read_size, "off");
-    say(stdout, "TransferMMapLog %s", config->log);
-    say(stdout, "TransferMMapStatusFile %s",
-        config->status_path != NULL ? config->status_path : "none");
+    tool_say(stdout, "TransferMMapLog %s", config->log);
+    tool_say(stdout, "TransferMMapStatusFile %s",
+             config->status_path != NULL ? config->status_path : "none");
     for (size_t i = 0; i < config->variables.count; i++)
-        say(stdout, "%s", config->variables.items[i]);
+        tool_say(stdout, "%s", config->variables.items[i]);
+}
+
+/*
+ * Read the server's own configuration.
+ * @param path    out: its place
+ * @param server  out: to be freed
+ * @return whether it could be read; it is told if not, and it was asked for
+ */
+static bool read_server(const struct config *config, const struct options *options,
+                        const char **path, struct config *server)
+{
+    *path = options->server != NULL ? options->server
+            : config->whole         ? options->directives
+                                    : SERVER_DEFAULT_PATH;
+    bool there = config_read(*path, server), fine = there && server->valid;
+    if (!fine && options->server != NULL)
+        tool_say(stderr, "%s",
+                 there ? server->errors.items[0] : "xfermmap: --server-config: no such file");
+    return fine;
 }
 
 /* @return false: the server's configuration that was asked for can't be read */
 static bool check_server(const struct config *config, const struct options *options)
 {
-    const char *path = options->server != NULL ? options->server
-                       : config->whole         ? options->directives
-                                               : SERVER_DEFAULT_PATH;
+    const char *path;
     struct config server;
-    bool there = config_read(path, &server), fine = there && server.valid;
+    bool fine = read_server(config, options, &path, &server);
 
-    if (!fine && options->server != NULL)
-        say(stderr, "%s",
-            there ? server.errors.items[0] : "xfermmap: --server-config: no such file");
     if (fine && server.use_sendfile && config_engine_anywhere(config))
-        say(stdout,
-            "%s: UseSendfile is on (the default): the kernel sends plain FTP, and nothing of it is "
-            "counted as served from memory; compare with UseSendfile off",
-            path);
+        tool_say(stdout,
+                 "%s: UseSendfile is on (the default): the kernel sends plain FTP, and nothing of "
+                 "it is counted as served from memory; compare with UseSendfile off",
+                 path);
     if (fine && server.send_buffer > 0)
-        say(stdout,
-            "%s: SocketOptions sndbuf %ld is the transfer buffer's size, and TransferMMapReadSize "
-            "has no effect; take sndbuf out",
-            path, server.send_buffer);
+        tool_say(stdout,
+                 "%s: SocketOptions sndbuf %ld is the transfer buffer's size, and "
+                 "TransferMMapReadSize has no effect; take sndbuf out",
+                 path, server.send_buffer);
     if (config->read_size > 0 && getprotobyname("tcp") == NULL)
-        say(stdout, "/etc/protocols does not know tcp, so the server will not ask for its transfer "
-                    "buffer's size, and TransferMMapReadSize has no effect; install netbase");
+        tool_say(stdout, "/etc/protocols does not know tcp, so the server will not ask for its "
+                         "transfer buffer's size, and TransferMMapReadSize has no effect; install "
+                         "netbase");
     config_free(&server);
     return fine || options->server == NULL;
+}
+
+/* @return whether each path is served from memory or kept there, wherever the engine is on */
+static bool check_paths(const struct config *config, const struct options *options)
+{
+    const char *path;
+    struct config server;
+    bool readable = read_server(config, options, &path, &server);
+
+    if (config->binding_count > 0)
+        print_engine(config);
+    bool fine = check_files(config, options->paths, readable && server.use_sendfile ? path : NULL);
+    config_free(&server);
+    return fine && (readable || options->server == NULL);
+}
+
+/* @return false: the running server uses another directive file, and that one is meant, perhaps */
+static bool check_running(const struct config *config, const struct options *options)
+{
+    struct tool_snapshot snapshot = {.count = 0};
+    char *wrong = NULL;
+    bool other = false;
+
+    if (!options->named && config->status_path != NULL &&
+        tool_take_snapshot(config->status_path, &snapshot, &wrong))
+        other = snapshot.server == PROCESS_ALIVE &&
+                strcmp(snapshot.header.directives, options->directives) != 0;
+    if (other)
+        tool_say(stderr,
+                 "xfermmap: this is %s, but the running server, process %" PRId32
+                 ", uses %s; check that one with -c",
+                 options->directives, snapshot.header.master, snapshot.header.directives);
+    free(wrong);
+    tool_free_snapshot(&snapshot);
+    return !other;
 }
 
 /* Where the library would write a file of its own. @return false: it could not, which is told */
@@ -252,19 +311,21 @@ static bool check_valid(const struct config *config, const struct options *optio
 {
     bool fine = config->notes.count == 0;
 
+    if (options->paths != NULL)
+        return check_paths(config, options);
     fine = check_place("TransferMMapLog", config->log) && fine;
     fine = check_place("TransferMMapStatusFile", config->status_path) && fine;
     print_directives(config);
     fine = check_server(config, options) && fine;
-    return check_files(config) && fine;
+    return check_files(config, NULL, NULL) && fine;
 }
 
 static bool print_remarks(const struct config *config)
 {
     for (size_t i = 0; i < config->errors.count; i++)
-        say(stderr, "%s", config->errors.items[i]);
+        tool_say(stderr, "%s", config->errors.items[i]);
     for (size_t i = 0; i < config->notes.count; i++)
-        say(stderr, "%s", config->notes.items[i]);
+        tool_say(stderr, "%s", config->notes.items[i]);
     return config->valid;
 }
 
@@ -289,6 +350,7 @@ int tool_check(int count, char **arguments)
                       options.directives);
     else
         fine = check_valid(&config, &options);
+    fine = check_running(&config, &options) && fine;
     config_free(&config);
     return fine ? TOOL_FINE : TOOL_TROUBLE;
 }

@@ -1,11 +1,8 @@
-#include "mapping.h"
 #include "tool.h"
 
-#include <ctype.h>
 #include <inttypes.h>
 #include <json-c/json.h>
 #include <string.h>
-#include <time.h>
 
 /* What is told of each listed file, in JSON and for Prometheus. */
 static const struct column {
@@ -35,110 +32,6 @@ static uint64_t value_of(const struct status_file *file, const struct column *co
     return value;
 }
 
-/* ---- for people ---- */
-
-static const char *local_time(int64_t seconds, char *text, size_t size)
-{
-    time_t time = (time_t)seconds;
-    struct tm local;
-
-    if (localtime_r(&time, &local) == NULL || strftime(text, size, "%F %T", &local) == 0)
-        return "?";
-    return text;
-}
-
-static const char *const state_in_words[] = {[PROCESS_GONE] = ", which is gone",
-                                             [PROCESS_ALIVE] = "",
-                                             [PROCESS_UNKNOWN] = ", which can't be seen from here"};
-
-static void print_server(const struct tool_snapshot *snapshot, FILE *out)
-{
-    const struct status_header *header = &snapshot->header;
-    char since[32], read_at[32];
-
-    if (header->master != 0)
-        (void)fprintf(out, "Server: process %" PRId32 "%s, ", header->master,
-                      state_in_words[snapshot->server]);
-    else
-        (void)fputs("Server: none that listens yet, ", out);
-    (void)fprintf(out, "counting since %s\n", local_time(header->started, since, sizeof since));
-    (void)fprintf(out, "Directives: %s, read %s; TransferMMapEngine %s\n", header->directives,
-                  local_time(header->directives_read, read_at, sizeof read_at),
-                  header->engine != 0 ? "on" : "off");
-    (void)fprintf(out, "Transfer buffer: %s\n\n",
-                  header->buffer > 0 ? tool_size(header->buffer).text : "the server's own");
-}
-
-static void print_keeper(const struct tool_snapshot *snapshot, FILE *out)
-{
-    const struct status_keeper *keeper = &snapshot->header.keeper;
-    char since[32];
-
-    if (keeper->state == STATUS_KEEPS_NOTHING)
-        return;
-    (void)fprintf(out, "Keeper: process %" PRId32 "%s, since %s, ", keeper->process,
-                  state_in_words[snapshot->keeper], local_time(keeper->since, since, sizeof since));
-    if (snapshot->keeper == PROCESS_GONE)
-        (void)fputs("listed files are served, but not kept in memory\n\n", out);
-    else if (keeper->state == STATUS_READY)
-        (void)fputs("ready\n\n", out);
-    else
-        (void)fprintf(out, "reading in: %s of %s\n\n", tool_size(keeper->done).text,
-                      tool_size(keeper->total).text);
-}
-
-static void print_files(const struct tool_snapshot *snapshot, FILE *out)
-{
-    static const char row[] = "%10s %10s %10s %10s %12s %12s  %s\n";
-
-    if (snapshot->count == 0) {
-        (void)fputs("No file is listed.\n\n", out);
-        return;
-    }
-    (void)fprintf(out, row, "size", "locked", "resident", "opened", "mapped", "by kernel",
-                  "listed file");
-    for (size_t i = 0; i < snapshot->count; i++) {
-        const struct status_file *file = &snapshot->files[i];
-        char opened[24];
-
-        (void)snprintf(opened, sizeof opened, "%" PRIu64, file->opened);
-        (void)fprintf(out, row, tool_size(file->identity.size).text, tool_size(file->locked).text,
-                      tool_size(file->resident).text, opened, tool_size(file->bytes).text,
-                      tool_size(file->bytes_kernel).text, file->path);
-    }
-    (void)fputc('\n', out);
-}
-
-static void print_counters(const struct tool_snapshot *snapshot, FILE *out)
-{
-    static const char *const texts[] = {
-#define X(name, text) text,
-        STATUS_COUNTERS(X)
-#undef X
-    };
-
-    for (size_t i = 0; i < STATUS_COUNTER_COUNT; i++) {
-        bool bytes = i == STATUS_BYTES || i == STATUS_BYTES_KERNEL;
-        (void)fprintf(out, "%16" PRIu64 "  %s", snapshot->counters[i], texts[i]);
-        if (bytes && snapshot->counters[i] >= 1024)
-            (void)fprintf(out, " (%s)", tool_size(snapshot->counters[i]).text);
-        if (i == STATUS_ODD && snapshot->odd.text[0] != '\0')
-            (void)fprintf(out, " (the last: %s)", snapshot->odd.text);
-        if (i == STATUS_REFUSED && snapshot->last[i] != 0)
-            (void)fprintf(out, " (the last: %s; %s)", strerror((int)snapshot->last[i]),
-                          mapping_remedy((int)snapshot->last[i]));
-        (void)fputc('\n', out);
-    }
-}
-
-void tool_print_text(const struct tool_snapshot *snapshot, FILE *out)
-{
-    print_server(snapshot, out);
-    print_keeper(snapshot, out);
-    print_files(snapshot, out);
-    print_counters(snapshot, out);
-}
-
 /* ---- JSON ---- */
 
 static void add_number(struct json_object *object, const char *key, uint64_t number)
@@ -165,6 +58,7 @@ static struct json_object *server_as_json(const struct tool_snapshot *snapshot)
     (void)json_object_object_add(server, "process", json_object_new_int64(snapshot->header.master));
     add_alive(server, snapshot->server);
     (void)json_object_object_add(server, "since", json_object_new_int64(snapshot->header.started));
+    add_text(server, "library", snapshot->header.library);
     return server;
 }
 
@@ -198,6 +92,8 @@ static struct json_object *keeper_as_json(const struct tool_snapshot *snapshot)
     (void)json_object_object_add(object, "since", json_object_new_int64(keeper->since));
     add_number(object, "read_in", keeper->done);
     add_number(object, "to_read_in", keeper->total);
+    add_number(object, "listed", keeper->files);
+    add_number(object, "most", keeper->most);
     return object;
 }
 
@@ -216,20 +112,15 @@ static struct json_object *file_as_json(const struct status_file *file)
 
 static struct json_object *totals_as_json(const struct tool_snapshot *snapshot)
 {
-    static const char *const names[] = {
-#define X(name, text) #name,
+    static const char *const keys[] = {
+#define X(name, text, key) key,
         STATUS_COUNTERS(X)
 #undef X
     };
     struct json_object *totals = json_object_new_object();
 
-    for (size_t i = 0; i < STATUS_COUNTER_COUNT; i++) {
-        char key[32];
-        size_t length = strlen(names[i]);
-        for (size_t at = 0; at <= length; at++)
-            key[at] = (char)tolower((unsigned char)names[i][at]);
-        add_number(totals, key, snapshot->counters[i]);
-    }
+    for (size_t i = 0; i < STATUS_COUNTER_COUNT; i++)
+        add_number(totals, keys[i], snapshot->counters[i]);
     return totals;
 }
 
@@ -244,7 +135,7 @@ static struct json_object *last_as_json(const struct tool_snapshot *snapshot)
     struct json_object *last = json_object_new_object();
     int failure = (int)snapshot->last[STATUS_REFUSED];
 
-    add_last(last, "odd", snapshot->odd.text);
+    add_last(last, "kernel_filesystem", snapshot->odd.text);
     add_last(last, "refused", failure != 0 ? strerror(failure) : "");
     return last;
 }
@@ -256,6 +147,7 @@ void tool_print_json(const struct tool_snapshot *snapshot, FILE *out)
 
     for (size_t i = 0; i < snapshot->count; i++)
         (void)json_object_array_add(files, file_as_json(&snapshot->files[i]));
+    add_text(all, "state", tool_state_name(snapshot->state));
     (void)json_object_object_add(all, "server", server_as_json(snapshot));
     (void)json_object_object_add(all, "directives", directives_as_json(snapshot));
     (void)json_object_object_add(all, "keeper", keeper_as_json(snapshot));
@@ -361,6 +253,9 @@ static void print_keeper_metrics(const struct tool_snapshot *snapshot, FILE *out
                 (int64_t)keeper->done);
     print_gauge(out, "keeper_to_read_in_bytes", "What it has found to read in by its last look.",
                 (int64_t)keeper->total);
+    print_gauge(out, "keeper_listed_files", "How many files are listed.", (int64_t)keeper->files);
+    print_gauge(out, "keeper_most_bytes", "What the listed files may take, TransferMMapMaxMemory.",
+                (int64_t)keeper->most);
 }
 
 void tool_print_prometheus_down(FILE *out)
@@ -373,6 +268,10 @@ void tool_print_prometheus(const struct tool_snapshot *snapshot, FILE *out)
     const struct status_header *header = &snapshot->header;
 
     print_up(out, "up", "Whether a server runs with the library.", snapshot->server);
+    print_help(out, "library_info", "gauge", "The version of the library in the server.");
+    (void)fputs("xfermmap_library_info{version=\"", out);
+    print_quoted(out, header->library);
+    (void)fputs("\"} 1\n", out);
     print_gauge(out, "start_time_seconds", "When it started to count.", header->started);
     print_gauge(out, "directives_read_time_seconds", "When the directive file was last read.",
                 header->directives_read);

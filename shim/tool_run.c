@@ -1,6 +1,5 @@
 #include "tool.h"
 
-#include <argp.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdlib.h>
@@ -43,6 +42,7 @@ static const struct argp_option argp_options[] = {
 static const struct argp argp = {
     .options = argp_options,
     .parser = parse,
+    .children = tool_children,
     .args_doc = "[--] COMMAND [ARGUMENT...]",
     .doc = "Run a command with the library preloaded. The library acts in the programs that "
            "XFERMMAP_PROCESS names, proftpd and in.proftpd if it is not set."

@@ -3,9 +3,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <locale.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 #include <wchar.h>
 #include <wctype.h>
@@ -48,6 +50,21 @@ void tool_make_printable(char *text, size_t size)
         freelocale(utf8);
 }
 
+void tool_say(FILE *out, const char *format, ...)
+{
+    char *text = NULL;
+    va_list arguments;
+
+    va_start(arguments, format);
+    if (vasprintf(&text, format, arguments) == -1)
+        text = NULL;
+    va_end(arguments);
+    if (text != NULL)
+        tool_make_printable(text, strlen(text) + 1);
+    (void)fprintf(out, "%s\n", text != NULL ? text : "out of memory");
+    free(text);
+}
+
 /* @return what is wrong with the file, NULL: nothing */
 static const char *problem_of(const struct status_header *header)
 {
@@ -59,6 +76,33 @@ static const char *problem_of(const struct status_header *header)
         return "was written by another version of the library; install library and tool of one "
                "version, and restart the server";
     return NULL;
+}
+
+const char *tool_state_name(enum tool_state state)
+{
+    static const char *const names[] = {
+        [TOOL_ACTIVE] = "active",           [TOOL_OFF] = "off",   [TOOL_READING_IN] = "reading in",
+        [TOOL_KEEPER_GONE] = "keeper gone", [TOOL_DEAD] = "dead", [TOOL_STARTING] = "starting",
+        [TOOL_CANNOT_TELL] = "cannot tell"};
+
+    return names[state];
+}
+
+static enum tool_state state_of(const struct tool_snapshot *snapshot)
+{
+    uint32_t keeping = snapshot->header.keeper.state;
+
+    if (snapshot->server == PROCESS_GONE)
+        return TOOL_DEAD;
+    if (snapshot->server == PROCESS_UNKNOWN)
+        return snapshot->header.master == 0 ? TOOL_STARTING : TOOL_CANNOT_TELL;
+    if (snapshot->header.engine == 0)
+        return TOOL_OFF;
+    if (keeping == STATUS_KEEPS_NOTHING)
+        return TOOL_ACTIVE;
+    if (snapshot->keeper == PROCESS_GONE)
+        return TOOL_KEEPER_GONE;
+    return keeping == STATUS_READY ? TOOL_ACTIVE : TOOL_READING_IN;
 }
 
 static int by_line(const void *one, const void *other)
@@ -112,6 +156,8 @@ static const char *read_snapshot(int fd, struct tool_snapshot *snapshot)
         status_look(fd, &status.header, status.header.master, status.header.master_since);
     snapshot->keeper =
         status_look(fd, &status.header, status.header.keeper.process, status.header.keeper.start);
+    snapshot->state = state_of(snapshot);
+    tool_make_printable(snapshot->header.library, sizeof snapshot->header.library);
     tool_make_printable(snapshot->header.directives, sizeof snapshot->header.directives);
     for (size_t i = 0; i < STATUS_COUNTER_COUNT; i++) {
         snapshot->counters[i] = status.counters[i];
@@ -126,14 +172,18 @@ static const char *read_snapshot(int fd, struct tool_snapshot *snapshot)
 
 bool tool_take_snapshot(const char *path, struct tool_snapshot *snapshot, char **wrong)
 {
-    *snapshot = (struct tool_snapshot){.count = 0};
+    struct timespec now;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &now);
+    *snapshot = (struct tool_snapshot){.taken = (double)now.tv_sec + (double)now.tv_nsec / 1e9};
     int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
     const char *problem = strerror(errno);
 
     if (fd == -1) {
         const char *remedy = errno == ENOENT
-                                 ? "; no server that runs with the library counts there, "
-                                   "see its log and TransferMMapStatusFile"
+                                 ? "; no server that runs with the library counts there: see its "
+                                   "log, and TransferMMapStatusFile; one that inetd or systemd "
+                                   "starts for each connection never does"
                                  : "";
         if (asprintf(wrong, "%s: %s%s", path, problem, remedy) == -1)
             *wrong = NULL;

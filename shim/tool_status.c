@@ -1,7 +1,6 @@
 #include "config_file.h"
 #include "tool.h"
 
-#include <argp.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +14,9 @@ struct options {
     const char *directives;
     const char *file;   /* NULL: as the directives say */
     const char *output; /* NULL: standard output */
+    bool refused;       /* the directive file has errors */
     unsigned every;     /* seconds, 0: once */
+    size_t rows;        /* of listed files, as of tool_print_text() */
     enum format format;
 };
 
@@ -32,7 +33,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
 {
     struct options *options = state->input;
     char *end = NULL;
-    long seconds;
+    long number;
 
     switch (key) {
     case 'c':
@@ -51,10 +52,16 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         take_format(state, PROMETHEUS);
         return 0;
     case 'w':
-        seconds = argument != NULL ? strtol(argument, &end, 10) : 1;
-        if (seconds < 1 || seconds > MAX_SECONDS || (end != NULL && *end != '\0'))
+        number = argument != NULL ? strtol(argument, &end, 10) : 1;
+        if (number < 1 || number > MAX_SECONDS || (end != NULL && *end != '\0'))
             argp_error(state, "--watch takes seconds, from 1 to %d", MAX_SECONDS);
-        options->every = (unsigned)seconds;
+        options->every = (unsigned)number;
+        return 0;
+    case 'n':
+        number = strtol(argument, &end, 10);
+        if (number < 1 || *end != '\0')
+            argp_error(state, "--number takes how many files to show, from 1 on");
+        options->rows = (size_t)number;
         return 0;
     case ARGP_KEY_END:
         if (options->every != 0 && options->output != NULL)
@@ -72,16 +79,19 @@ static const struct argp_option argp_options[] = {
     {"config", 'c', "FILE", 0, "the directive file, instead of XFERMMAP_CONF or the default", 0},
     {"file", 'f', "FILE", 0, "the status file, instead of the one that the directives name", 0},
     {"json", 'j', NULL, 0, "print a JSON object", 0},
+    {"number", 'n', "FILES", 0, "show so many listed files only, those that most was read of", 0},
     {"output", 'o', "FILE", 0, "write FILE, which is replaced when the new one is whole", 0},
     {"prometheus", 'p', NULL, 0,
      "print Prometheus' text format, for node_exporter's textfile collector", 0},
-    {"watch", 'w', "SECONDS", OPTION_ARG_OPTIONAL, "print again every second, or so many", 0},
+    {"watch", 'w', "SECONDS", OPTION_ARG_OPTIONAL, "refresh every SECONDS (default 1), with rates",
+     0},
     {NULL, 0, NULL, 0, NULL, 0},
 };
 
 static const struct argp argp = {
     .options = argp_options,
     .parser = parse,
+    .children = tool_children,
     .doc =
         "Show what the server that runs with the library does: what is in force, the listed files, "
         "and what was served from memory."
@@ -89,8 +99,11 @@ static const struct argp argp = {
         "here: in another PID namespace, or where /proc hides other users' processes.",
 };
 
-/* @return path, to be freed; NULL: there is none, which was told */
-static char *file_of_directives(const char *directives)
+/*
+ * @param refused  out: whether they have errors; the path is what they rightly say of it
+ * @return path, to be freed; NULL: there is none, which was told
+ */
+static char *file_of_directives(const char *directives, bool *refused)
 {
     struct config config = {.valid = true};
     char *path = NULL;
@@ -103,11 +116,6 @@ static char *file_of_directives(const char *directives)
         else
             (void)fprintf(stderr, "xfermmap: the directive file %s: %s\n", directives,
                           strerror(errno));
-    } else if (!config.valid) {
-        (void)fprintf(stderr,
-                      "xfermmap: %s has mistakes, see xfermmap check; name the status file itself, "
-                      "with -f\n",
-                      directives);
     } else if (config.status_path == NULL) {
         (void)fprintf(stderr, "xfermmap: TransferMMapStatusFile is none in %s: nothing is told\n",
                       directives);
@@ -115,25 +123,49 @@ static char *file_of_directives(const char *directives)
         path = config.status_path;
         config.status_path = NULL;
     }
+    *refused = !config.valid;
     config_free(&config);
     return path;
 }
 
+/* A running server keeps the directives that it read before. */
+static void tell_refused(const struct options *options, bool running)
+{
+    (void)fprintf(stderr, "%s: %s has errors, see xfermmap check; %s\n",
+                  running ? "xfermmap: a reload will be refused" : "refused", options->directives,
+                  running ? "the server keeps the previous directives"
+                          : "a server that starts with it runs WITHOUT the library");
+}
+
+/* @return whether its server runs with the directives that were refused since */
+static bool is_of_refused(const struct options *options, const struct tool_snapshot *snapshot)
+{
+    return snapshot->server == PROCESS_ALIVE &&
+           strcmp(snapshot->header.directives, options->directives) == 0;
+}
+
 static int show(const struct options *options, const char *path)
 {
+    static struct tool_snapshot former; /* with --watch */
     struct tool_snapshot snapshot;
     char *wrong = NULL;
 
-    if (!tool_take_snapshot(path, &snapshot, &wrong)) {
+    bool there = tool_take_snapshot(path, &snapshot, &wrong);
+    bool refused = options->refused && !(there && is_of_refused(options, &snapshot));
+    if (options->refused)
+        tell_refused(options, !refused);
+    else if (!there)
+        (void)fprintf(stderr, "xfermmap: %s\n", wrong != NULL ? wrong : "out of memory");
+    free(wrong);
+    if (refused || !there) {
+        tool_free_snapshot(&snapshot);
         if (options->format == PROMETHEUS)
             tool_print_prometheus_down(stdout);
-        (void)fprintf(stderr, "xfermmap: %s\n", wrong != NULL ? wrong : "out of memory");
-        free(wrong);
         return TOOL_TROUBLE;
     }
     switch (options->format) {
     case TEXT:
-        tool_print_text(&snapshot, stdout);
+        tool_print_text(&snapshot, former.taken > 0 ? &former : NULL, options->rows, stdout);
         break;
     case JSON:
         tool_print_json(&snapshot, stdout);
@@ -147,6 +179,7 @@ static int show(const struct options *options, const char *path)
                                    [PROCESS_UNKNOWN] = TOOL_UNKNOWN};
     int status = statuses[snapshot.server];
     tool_free_snapshot(&snapshot);
+    former = snapshot;
     return status;
 }
 
@@ -188,13 +221,13 @@ static int show_in_file(const struct options *options, const char *path)
 
 int tool_status(int count, char **arguments)
 {
-    struct options options = {.directives = tool_directive_file()};
+    struct options options = {.directives = tool_directive_file(), .rows = SIZE_MAX};
     char *path = NULL;
 
     if (argp_parse(&argp, count, arguments, 0, NULL, &options) != 0)
         return TOOL_USAGE;
     if (options.file == NULL) {
-        path = file_of_directives(options.directives);
+        path = file_of_directives(options.directives, &options.refused);
         options.file = path;
     }
     if (options.file == NULL)

@@ -4,7 +4,6 @@
 #include "config.h"
 #include "tool.h"
 
-#include <argp.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -12,6 +11,24 @@
 
 /* libc looks for it */
 __attribute__((visibility("default"))) const char *argp_program_version = "xfermmap " VERSION;
+
+static error_t parse_common(int key, char *argument, struct argp_state *state)
+{
+    (void)argument;
+    if (key != 'h')
+        return ARGP_ERR_UNKNOWN;
+    argp_state_help(state, stdout, ARGP_HELP_STD_HELP);
+    return 0;
+}
+
+static const struct argp_option common_options[] = {
+    {NULL, 'h', NULL, 0, "The same", -1},
+    {NULL, 0, NULL, 0, NULL, 0},
+};
+
+static const struct argp common = {.options = common_options, .parser = parse_common};
+
+const struct argp_child tool_children[] = {{&common, 0, NULL, 0}, {NULL, 0, NULL, 0}};
 
 static const struct command {
     const char *name;
@@ -43,13 +60,15 @@ static error_t parse(int key, char *argument, struct argp_state *state)
 
 static const struct argp argp = {
     .parser = parse,
+    .children = tool_children,
     .args_doc = "COMMAND ...",
     .doc =
-        "Operate libxfermmap, which makes a ProFTPD serve its downloads from memory."
+        "Check and monitor libxfermmap, which makes a ProFTPD serve its downloads from memory."
         "\vCommands, each with a --help of its own:\n"
-        "  check    read the directive file as the library would, and say what is in it\n"
-        "  status   show what a running server has served, and how\n"
-        "  run      run a command with the library preloaded\n\n"
+        "  check    check the directive file, or how files would be served\n"
+        "  status   show whether a running server serves from memory, what, and why not\n"
+        "  run      run a command with the library preloaded\n"
+        "  help     print the help of a command\n\n"
         "Exit status: 0 all is well, 1 it is not, 2 the command line is wrong, 3 it can't be told.",
 };
 
@@ -69,11 +88,24 @@ static int said_all(int status)
     return TOOL_TROUBLE;
 }
 
+/* "help COMMAND" becomes "COMMAND --help". */
+static void turn_help_around(int count, char **arguments)
+{
+    static char help[] = "--help";
+
+    if (count < 2 || strcmp(arguments[1], help + 2) != 0)
+        return;
+    arguments[1] = count > 2 ? arguments[2] : help;
+    if (count > 2)
+        arguments[2] = help;
+}
+
 int main(int count, char **arguments)
 {
     int at = 0;
 
     argp_err_exit_status = TOOL_USAGE;
+    turn_help_around(count, arguments);
     if (argp_parse(&argp, count, arguments, ARGP_IN_ORDER, NULL, &at) != 0)
         return TOOL_USAGE;
     for (size_t i = 0; i < sizeof commands / sizeof commands[0]; i++) {

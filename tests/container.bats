@@ -78,7 +78,7 @@ cannot_tell() {
     local format=()
     run -3 status_of_server "$@"
     echo "$output"
-    [[ ${lines[0]} == *", which can't be seen from here, "* && $output == *'of listed files'* ]]
+    [[ ${lines[0]} == 'cannot tell: process '* && ${lines[1]} == *", which can't be seen from here, "* ]]
     run ! grep -q 'is gone' <<<"$output"
     format=(--json)
     run -3 status_of_server "$@"

@@ -127,7 +127,7 @@ PYTHON
     [[ $(counter ODD) -eq 1 ]]
     "$project/build/xfermmap" status -f "$server/status" |
         grep -q "  1  opens left to the kernel for the file system they are on (the last: tmpfs at $files/memory)"
-    "$project/build/xfermmap" status -f "$server/status" --json | grep -q "\"odd\":\"tmpfs at $files/memory\""
+    "$project/build/xfermmap" status -f "$server/status" --json | grep -q "\"kernel_filesystem\":\"tmpfs at $files/memory\""
     run -1 "$project/build/xfermmap" check -c "$server/preload.conf"
     [[ $output == *"uevent_seqnum: is on sysfs at /sys, which is left to the kernel"$'\n'* ]]
 }

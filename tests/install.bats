@@ -23,7 +23,7 @@ in_tree() {
     local conf=$tree/etc/proftpd/preload.conf file
     for file in bin/xfermmap lib/libxfermmap.so share/man/man1/xfermmap.1 share/man/man5/preload.conf.5 \
         share/man/man8/libxfermmap.8 share/bash-completion/completions/xfermmap \
-        share/doc/libxfermmap/examples/xfermmap.conf share/doc/libxfermmap/docs/directives.md; do
+        share/doc/libxfermmap/examples/xfermmap.conf share/doc/libxfermmap/examples/xfermmap-dashboard.json share/doc/libxfermmap/docs/directives.md; do
         [[ -s $tree/usr/local/$file ]]
     done
     cmp "$project/preload.conf.example" "$conf"
@@ -144,4 +144,6 @@ links() {
     [[ $(complete_words xfermmap st) == status ]]
     [[ $(complete_words xfermmap status --pro) == --prometheus ]]
     [[ $(complete_words xfermmap check --co) == --config ]]
+    [[ $(complete_words xfermmap help ch) == check ]]
+    [[ $(complete_words xfermmap check "$project/Makef") == "$project/Makefile" ]]
 }

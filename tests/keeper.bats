@@ -203,6 +203,8 @@ has_own_descriptors() {
     server_await has_no_keeper # nor a child of it
 
     status_is "^Keeper: process $keeper, which is gone, .*not kept in memory$"
+    status_is '^keeper gone: downloads are served, but no listed file is kept in memory; reload the server$'
+    status_is '"state":"keeper gone"' --json
     status_is '^ +8\.6 MiB +0 B +\? .*/big$'
     status_is '"alive":false' --json
     status_is '"locked":0,' --json
@@ -424,10 +426,12 @@ master_has_ended() {
         is_downloaded small # the master looks at what sessions have met as one connects
         logged "$files/big: can't be mapped \($reason\): .*$remedy"
         logged "refused to map a file \($reason\), .*$remedy"
-        status_is "mappings refused \(the last: $reason; .*$remedy"
+        status_is "mmap\(\) failures \(the last: $reason; .*$remedy"
         "$project/build/xfermmap" status -f "$server/status" --json | grep -q "\"refused\":\"$reason\""
         run -1 "${strace[@]}" "$project/build/xfermmap" check -c "$server/preload.conf"
         [[ $output =~ "$files/big: can't be mapped ($reason): "[^$'\n']*$remedy ]]
+        run -1 "${strace[@]}" "$project/build/xfermmap" check -c "$server/preload.conf" "$files/big"
+        [[ $output =~ "$files/big: not from memory: can't be mapped ($reason): "[^$'\n']*$remedy ]]
         server_stop
     done <<REASONS
 ENODEV:No such device:FUSE
@@ -674,6 +678,7 @@ anonymous_bytes() {
     list disk/broken big
     server_launch preloaded
     server_await status_is ', reading in: .* of 17.2 MiB$'
+    status_is '^reading in: .* of 17.2 MiB of the listed files \([0-9]+ %\); downloads are served$'
     is_downloaded big
     kill -HUP "$(<"$server/pid")"
     server_await logged_times 2 'preload.conf is in force'

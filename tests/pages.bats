@@ -23,6 +23,17 @@ targets() {
     done < <(targets)
 }
 
+@test "make help names each target" {
+    local target
+    run -0 make --no-print-directory help
+    echo "$output"
+    [[ $output == 'make '* && $output != *'#'* ]]
+    for target in $(sed -n 's/^\.PHONY: //p' Makefile docs/*.mk tests/*.mk tests/*/*.mk); do
+        echo "$target"
+        [[ $target == @(FORCE|all|unit|*-programs) || $output =~ "make $target"[\ $'\n'] ]]
+    done
+}
+
 # The commands of the tool, and their long options.
 @test "each command and option of xfermmap that a page names is one" {
     local words command options option help

@@ -30,6 +30,16 @@ teardown() {
         run -2 --separate-stderr "$tool" $command --nonsense
         [[ ! $output && $stderr == *'xfermmap'*'nonsense'* ]]
     done
+    local asked
+    for asked in -h help 'check -h' 'help check' 'status -h' 'help status' 'run -h' 'help run'; do
+        # shellcheck disable=SC2086 # words
+        run -0 --separate-stderr "$tool" $asked
+        command=$(tr -d ' -' <<<"${asked/help/-h}")
+        command=${command/#h/} command=${command/%h/}
+        [[ $output == "Usage: xfermmap${command:+ $command} "*'Exit status'* && ! $stderr ]]
+    done
+    run -2 --separate-stderr "$tool" help serve
+    [[ $stderr == "xfermmap: there is no command 'serve'"* ]]
     run -0 "$tool" --version
     [[ $output =~ ^xfermmap\ [0-9.]+$ ]]
     run -2 --separate-stderr "$tool"
@@ -41,7 +51,6 @@ teardown() {
         run -2 --separate-stderr timeout 10 "$tool" status -f "$server/status" $command
         [[ ! $output && $stderr == 'xfermmap status: --'*" and --prometheus don't go together"* ]]
     done
-    run -2 --separate-stderr "$tool" check excess
     run -2 --separate-stderr "$tool" run
 }
 
@@ -232,6 +241,78 @@ checked() {
     [[ $status -eq 0 && $output == *'may lock 64.0 KiB only'* ]]
 }
 
+# paths_checked LINE...: what check says of these paths, each "PATH: what", is this, and they are served from memory ($all)
+paths_checked() {
+    local line paths=()
+    for line; do
+        paths+=("${line%%: *}")
+    done
+    run -"${all:-1}" --separate-stderr "$tool" check -c "$server/preload.conf" "${paths[@]}"
+    echo "$output"
+    [[ ! $stderr && $(sed 's/; [0-9?][^;]* are in memory now//' <<<"$output") == $(printf '%s\n' "$@") ]]
+}
+
+@test "check PATH says whether a file is served from memory, and why not" {
+    mkdir "$files/directory"
+    cp "$files/big" "$files/directory/other"
+    cp "$files/big" "$files/third"
+    : >"$files/empty"
+    mkfifo "$files/"$'pipe\e'
+    directives 'TransferMMapEngine on' 'TransferMMapMaxMemory 9 MB' "TransferMMapFile $files/big $files/small $files/third"
+    all=0 paths_checked "$files/big: from memory; listed, and kept in memory" "$files/directory/other: from memory; not listed"
+    paths_checked "$files/small: not from memory: smaller than TransferMMapMinSize (4.0 MiB); listed, and kept in memory" \
+        "$files/third: from memory; listed, but not kept in memory: no room for it in TransferMMapMaxMemory" \
+        "$files/empty: not from memory: is empty, or has no regular file in it" \
+        "$files/absent: not from memory: No such file or directory" \
+        "/sys/kernel/uevent_seqnum: not from memory: is on sysfs at /sys, which is left to the kernel"
+    run -1 "$tool" check -c "$server/preload.conf" "$files/"$'pipe\e'
+    [[ $output == "$files/pipe?: not from memory: is not a regular file" ]]
+    run -0 "$tool" check -c "$server/preload.conf" "$files/directory"
+    [[ $output == "$files/directory/other: from memory; not listed; "*' of 8.6 MiB are in memory now' ]]
+
+    # and so it is
+    server_start preloaded
+    for file in big third directory/other small; do
+        ftp_get "$file" | cmp "$files/$file" -
+    done
+    server_await has_counted BYTES 27000003
+    [[ $(counter BYTES_KERNEL) -eq 0 && $(counter MAPPED) -eq 3 ]]
+
+    directives "TransferMMapFile $files/big"
+    paths_checked "$files/big: not from memory: TransferMMapEngine is off; listed"
+}
+
+@test "check PATH says where the engine is off, and of sendfile" {
+    directives 'Port 21' 'DefaultAddress 127.0.0.1' '<VirtualHost 127.0.0.2 ::1>' 'TransferMMapEngine on' '</VirtualHost>'
+    run -0 "$tool" check -c "$server/preload.conf" "$files/big"
+    [[ ${lines[0]} == 'TransferMMapEngine on for 2 of 3 addresses, and off for others' ]]
+    [[ ${lines[1]} == '  off for 127.0.0.1, port 21' && ${lines[2]} == '  on for 127.0.0.2, port 21' ]]
+    [[ ${lines[3]} == '  on for ::1, port 21' && ${#lines[@]} -eq 5 ]]
+    [[ ${lines[4]} == "$files/big: from memory; not listed; "*"; but plain FTP by sendfile: UseSendfile is on in $server/preload.conf" ]]
+    checked # the values of all directives have it, too
+    [[ $output == 'TransferMMapEngine on for 2 of 3 addresses, and off for others'$'\n  off for 127.0.0.1, port 21\n'* ]]
+
+    directives 'TransferMMapEngine on'
+    echo 'UseSendfile off' >"$server/proftpd.conf.off"
+    run -0 "$tool" check -c "$server/preload.conf" -s "$server/proftpd.conf.off" "$files/big"
+    [[ $output != *sendfile* ]]
+    run -1 "$tool" check -c "$server/preload.conf" -s "$server/absent" "$files/big"
+}
+
+@test "check says that the running server uses another directive file" {
+    directives 'TransferMMapEngine on'
+    server_start preloaded
+    cp "$server/preload.conf" "$server/other.conf"
+    run -0 --separate-stderr env XFERMMAP_CONF="$server/preload.conf" "$tool" check
+    [[ ! $stderr ]]
+    run -1 --separate-stderr env XFERMMAP_CONF="$server/other.conf" "$tool" check
+    [[ $stderr == "xfermmap: this is $server/other.conf, but the running server, process $(<"$server/pid"), uses $server/preload.conf; check that one with -c" ]]
+    run -0 --separate-stderr "$tool" check -c "$server/other.conf" # it was asked for
+    [[ ! $stderr ]]
+    server_stop
+    run -0 env XFERMMAP_CONF="$server/other.conf" "$tool" check
+}
+
 # ---- status ----
 
 status_of_server() {
@@ -254,7 +335,7 @@ has_counted() {
 @test "status looks into no other file than the directives say" {
     directives 'TransferMMapMistake on'
     run -1 --separate-stderr "$tool" status -c "$server/preload.conf"
-    [[ ! $output && $stderr == *"$server/preload.conf has mistakes, see xfermmap check"* ]]
+    [[ ! $output && $stderr == "refused: $server/preload.conf has errors, see xfermmap check; "*WITHOUT* ]]
     printf 'TransferMMapStatusFile none\n' >"$server/preload.conf"
     run -1 --separate-stderr "$tool" status -c "$server/preload.conf"
     [[ ! $output && $stderr == *'TransferMMapStatusFile is none in'* ]]
@@ -269,13 +350,17 @@ has_counted() {
     serve_some
     run -0 --separate-stderr status_of_server
     echo "$output"
-    [[ ! $stderr && ${lines[0]} == "Server: process $(<"$server/pid"), counting since 20"* ]]
-    [[ ${lines[1]} == "Directives: $server/preload.conf, read 20"*'TransferMMapEngine on' ]]
+    [[ ! $stderr && ${lines[0]} == 'active: 100.0 % of 17.2 MiB from memory; 2 of 2 listed files locked, 8.6 MiB of at most '* ]]
+    [[ ${lines[1]} == "Server: process $(<"$server/pid"), with libxfermmap 1.0, counting since 20"* ]]
+    [[ ${lines[2]} == "Directives: $server/preload.conf, read 20"*'TransferMMapEngine on' ]]
     grep -qE "^ +8\.6 MiB .* 2 +17\.2 MiB +0 B +$files/big$" <<<"$output"
     grep -qE "^ +4\.9 KiB .* 0 +0 B +0 B +$files/small$" <<<"$output"
-    grep -qE '^ +18000002  bytes from mapped files \(17\.2 MiB\)$' <<<"$output"
-    grep -qE '^ +2  opens of listed files that had not changed$' <<<"$output"
-    grep -qE '^ +0  opens of listed files that had changed$' <<<"$output"
+    grep -qE '^ +8\.6 MiB .* 2 +17\.2 MiB +0 B  total of 2 files$' <<<"$output"
+    grep -qE '^ +18000002  bytes read from memory \(17\.2 MiB\)$' <<<"$output"
+    grep -qE '^ +2  listed files opened, unchanged since they were read in$' <<<"$output"
+    run ! grep -E '^ +0  ' <<<"$output" # what is 0 is not shown
+    run -0 status_of_server -n 1
+    [[ $output == *"$files/big"*'total of 2 files'* && $output != *"$files/small"* ]]
 
     # by default it is the directives' file
     run -0 env XFERMMAP_CONF="$server/preload.conf" "$tool" status
@@ -283,6 +368,7 @@ has_counted() {
 
     run -124 timeout 2.5 "$tool" status -f "$server/status" --watch
     [[ $(grep -c '^Server: process' <<<"$output") -ge 2 ]]
+    grep -qx 'Now: 0 B/s from memory, 0 B/s by the kernel' <<<"$output"
     run -124 timeout 2.5 "$tool" status -f "$server/status" --watch --json
     [[ $(grep -c '"alive":true' <<<"$output") -ge 2 ]]
 
@@ -297,7 +383,9 @@ assert set(status["totals"]) == set(schema["properties"]["totals"]["properties"]
 big, small = status["files"]
 assert big["path"] == sys.argv[3] + "/big" and big["opened"] == 2 and big["bytes"] == 18000002
 assert status["server"]["alive"] and status["directives"]["engine"]
+assert status["state"] == "active" and status["server"]["library"] == "1.0"
 assert status["keeper"]["alive"] and status["keeper"]["ready"]
+assert status["keeper"]["listed"] == 2 and status["keeper"]["most"] > 9005001
 assert status["keeper"]["read_in"] == status["keeper"]["to_read_in"] == 9005001
 assert status["totals"]["listed"] == 2 and status["totals"]["bytes"] == 18000002
 del small["size"]
@@ -307,6 +395,70 @@ try:
 except jsonschema.ValidationError:
     pass
 PYTHON
+}
+
+verdict() {
+    run --separate-stderr "$tool" status -c "$server/preload.conf"
+    echo "$status: ${lines[0]} $stderr"
+}
+
+@test "status begins with a verdict" {
+    directives 'TransferMMapEngine on'
+    verdict
+    [[ $status -eq 1 && ! $output && $stderr == *"$server/status: No such file or directory; no server"* ]]
+    server_start preloaded
+    verdict
+    [[ $status -eq 0 && ${lines[0]} == 'active: nothing was read yet; no file is listed' ]]
+    [[ ${lines[-1]} == 'No file is listed.' ]]
+    ftp_get big | cmp "$files/big" -
+    server_await has_counted MAPPED 1
+    verdict
+    [[ $status -eq 0 && ${lines[0]} == 'active: 100.0 % of 8.6 MiB from memory; no file is listed' ]]
+
+    # refused by a reload, and before that
+    directives 'TransferMMapEngine on' 'TransferMMapMistake on'
+    verdict
+    [[ $status -eq 0 && ${lines[0]} == 'active: '* ]]
+    [[ $stderr == "xfermmap: a reload will be refused: $server/preload.conf has errors, "*'the previous directives' ]]
+    cp "$server/preload.conf" "$server/other.conf" # with which this server doesn't run
+    run -1 --separate-stderr "$tool" status -c "$server/other.conf"
+    [[ ! $output && $stderr == "refused: $server/other.conf has errors, "*'a server that starts with it runs WITHOUT the library' ]]
+    run -1 --separate-stderr "$tool" status -c "$server/other.conf" --prometheus
+    [[ $output == *$'\nxfermmap_up 0' ]]
+
+    directives 'TransferMMapEngine off'
+    kill -HUP "$(<"$server/pid")"
+    server_await is_off
+    verdict
+    [[ $status -eq 0 && ${lines[0]} == 'off: no download is served from memory, TransferMMapEngine is off' ]]
+    server_stop
+    verdict
+    [[ $status -eq 1 && ${lines[0]} == 'dead: no server runs; the last was process '* ]]
+}
+
+is_off() {
+    status_of_server | grep -q 'TransferMMapEngine off'
+}
+
+@test "status says that plain FTP is sent by the kernel" {
+    sed -i 's/UseSendfile off/UseSendfile on/' "$server/proftpd.conf"
+    directives 'TransferMMapEngine on'
+    server_start preloaded
+    ftp_get big | cmp "$files/big" -
+    server_await has_counted BYTES_KERNEL 9000001
+    verdict
+    [[ ${lines[0]} == 'active: 0.0 % of 8.6 MiB from memory (is UseSendfile on? see xfermmap check); '* ]]
+}
+
+@test "status --watch says how much is read now" {
+    directives 'TransferMMapEngine on'
+    server_start preloaded
+    timeout 10 "$tool" status -f "$server/status" --watch >"$server/watched" 3>&- &
+    local watching=$!
+    server_await test -s "$server/watched"
+    ftp_get big --limit-rate 3M | cmp "$files/big" -
+    server_await grep -qE '^Now: [1-9][0-9.]* (M|K)iB/s from memory, 0 B/s by the kernel$' "$server/watched"
+    kill "$watching"
 }
 
 @test "status --output replaces a file, by a whole one or not at all" {
@@ -352,6 +504,7 @@ assert all(family.documentation and family.type in ("gauge", "counter") for fami
 assert values["xfermmap_up", None, None] == 1
 assert values["xfermmap_bytes_total", None, "memory"] == 9000001
 assert values["xfermmap_opens_total", None, "mapped"] == 1
+assert {s.labels["version"] for family in families for s in family.samples if s.name == "xfermmap_library_info"} == {"1.0"}
 assert values["xfermmap_keeper_up", None, None] == values["xfermmap_keeper_ready", None, None] == 1
 assert values["xfermmap_file_bytes_total", sys.argv[2] + "/big", "memory"] == 9000001
 assert values["xfermmap_file_size_bytes", sys.argv[2] + '/a b/"\\', None] == 5
@@ -360,6 +513,33 @@ PYTHON
     server_stop
     run -1 --separate-stderr status_of_server --prometheus
     [[ $output == *$'\nxfermmap_up 0\n'* ]]
+}
+
+@test "the dashboard shows metrics that status prints" {
+    directives 'TransferMMapEngine on' "TransferMMapFile $files/big"
+    server_start preloaded
+    status_of_server --prometheus >"$server/metrics"
+    "$python" - "$server/metrics" "$project/docs/grafana/xfermmap-dashboard.json" <<'PYTHON'
+import json, re, sys
+from prometheus_client.parser import text_string_to_metric_families as parse
+printed = {}
+for family in parse(open(sys.argv[1]).read()):
+    for sample in family.samples:
+        printed.setdefault(sample.name, []).append(sample.labels)
+panels = json.load(open(sys.argv[2]))["panels"]
+targets = [target for panel in panels for target in panel["targets"]]
+assert len(panels) > 5 and all(panel["targets"] for panel in panels)
+for target in targets:
+    print(target)
+    named = re.findall(r'(xfermmap_\w+)\{instance=~"\$instance"(?:, (\w+)="(\w+)")?\}', target["expr"])
+    assert len(named) == target["expr"].count("xfermmap_") > 0
+    labels = re.findall(r'by \((\w+)\)', target["expr"]) + re.findall(r'{{(\w+)}}', target["legendFormat"])
+    for name, label, value in named:
+        assert name in printed, f"{name} is not printed"
+        assert not label or any(each.get(label) == value for each in printed[name]), (name, label, value)
+        for label in labels:  # the scraper adds instance
+            assert label == "instance" or any(label in each for each in printed[name]), (name, label)
+PYTHON
 }
 
 @test "the status file is the server's until it is gone" {
@@ -374,9 +554,10 @@ PYTHON
     server_await server_is_gone
     rm "$server/group"
     run -1 status_of_server
-    [[ ${lines[0]} == *', which is gone, '* && $output == *" $files/big"* ]]
+    [[ ${lines[0]} == 'dead: no server runs; the last was process '*', started 20'* ]]
+    [[ ${lines[1]} == *', which is gone, '* && $output == *" $files/big"* && $output != *locked* ]]
     run -1 status_of_server --json
-    [[ $output == *'"alive":false'* ]]
+    [[ $output == *'"state":"dead"'*'"alive":false'* ]]
     rm "$server/status"
     run -1 --separate-stderr status_of_server
     [[ ! $output && $stderr == "xfermmap: $server/status: No such file or directory; no server"* ]]
@@ -389,8 +570,10 @@ PYTHON
     # the path of the first slot: an escape sequence, half a character, no end
     { printf '\033[2J\302\233\303(%s\377' "$files"; printf 'x%.0s' {1..600}; } |
         head -c 424 | dd of="$server/status" bs=1 seek=$((8192 + 88)) conv=notrunc status=none
+    # the library's version: the same
+    printf '\033[2J\302\233\303x%.0s' 1 2 | dd of="$server/status" bs=1 seek=144 conv=notrunc status=none
     run -1 status_of_server
-    [[ $output == *"?[2J???($files?xxx"* ]]
+    [[ $output == *"?[2J???($files?xxx"* && $output == *' with libxfermmap ?[2J???x?[2J???, counting since '* ]]
     run ! grep -aP '[\x00-\x08\x0b-\x1f\x7f-\xff]' <<<"$output"
     run -1 status_of_server --json
     "$python" -c 'import json, sys; json.load(sys.stdin)' <<<"$output"
@@ -480,10 +663,10 @@ assert memory + kernel == got["listed"][1] + got["big"][1]
 assert memory > kernel if source == "memory" else memory == 0
 
 # An empty file counts nowhere. Each of the eight sessions opens the files that the idle one did, such as that of users.
-assert {name for name in idle if idle[name]} <= {"small"}
+assert {name for name in idle if idle[name]} <= {"kernel_small"}
 assert totals == dict.fromkeys(totals, 0) | {
     "listed": got["listed"][0] + got["small"][0], "mapped": got["listed"][0] + got["big"][0],
-    "small": got["small"][0] + got["tiny"][0] + 8 * idle["small"]}
+    "kernel_small": got["small"][0] + got["tiny"][0] + 8 * idle["kernel_small"]}
 
 # What a session reads of a small file is the kernel's, and not counted.
 slots = {file["path"]: (file["opened"], file["bytes"] + file["bytes_kernel"]) for file in after["files"]}
