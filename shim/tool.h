@@ -89,6 +89,12 @@ void tool_free_snapshot(struct tool_snapshot *snapshot);
 void tool_print_text(const struct tool_snapshot *snapshot, const struct tool_snapshot *former,
                      size_t rows, FILE *out);
 
+/*
+ * Print how many processes of ProFTPD run here, and how many have the library: for where no status
+ * file says so. Sees other users' processes only as root.
+ */
+void tool_print_processes(FILE *out);
+
 /* Print it as one JSON object as of docs/status.schema.json; in Prometheus' format. */
 void tool_print_json(const struct tool_snapshot *snapshot, FILE *out);
 void tool_print_prometheus(const struct tool_snapshot *snapshot, FILE *out);

@@ -144,9 +144,27 @@ static bool is_of_refused(const struct options *options, const struct tool_snaps
            strcmp(snapshot->header.directives, options->directives) == 0;
 }
 
+static void print(const struct options *options, const struct tool_snapshot *snapshot)
+{
+    static struct tool_snapshot former; /* with --watch; without its files */
+
+    switch (options->format) {
+    case TEXT:
+        tool_print_text(snapshot, former.taken > 0 ? &former : NULL, options->rows, stdout);
+        break;
+    case JSON:
+        tool_print_json(snapshot, stdout);
+        break;
+    case PROMETHEUS:
+        tool_print_prometheus(snapshot, stdout);
+        break;
+    }
+    former = *snapshot;
+    former.files = NULL;
+}
+
 static int show(const struct options *options, const char *path)
 {
-    static struct tool_snapshot former; /* with --watch */
     struct tool_snapshot snapshot;
     char *wrong = NULL;
 
@@ -159,27 +177,18 @@ static int show(const struct options *options, const char *path)
     free(wrong);
     if (refused || !there) {
         tool_free_snapshot(&snapshot);
+        if (options->format == TEXT)
+            tool_print_processes(stderr);
         if (options->format == PROMETHEUS)
             tool_print_prometheus_down(stdout);
         return TOOL_TROUBLE;
     }
-    switch (options->format) {
-    case TEXT:
-        tool_print_text(&snapshot, former.taken > 0 ? &former : NULL, options->rows, stdout);
-        break;
-    case JSON:
-        tool_print_json(&snapshot, stdout);
-        break;
-    case PROMETHEUS:
-        tool_print_prometheus(&snapshot, stdout);
-        break;
-    }
+    print(options, &snapshot);
     static const int statuses[] = {[PROCESS_GONE] = TOOL_TROUBLE,
                                    [PROCESS_ALIVE] = TOOL_FINE,
                                    [PROCESS_UNKNOWN] = TOOL_UNKNOWN};
     int status = statuses[snapshot.server];
     tool_free_snapshot(&snapshot);
-    former = snapshot;
     return status;
 }
 

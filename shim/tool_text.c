@@ -89,6 +89,7 @@ static void print_verdict(const struct tool_snapshot *snapshot, FILE *out)
     case TOOL_DEAD:
         (void)fprintf(out, "dead: no server runs; the last was process %" PRId32 ", started %s\n",
                       header->master, local_time(header->started, since, sizeof since));
+        tool_print_processes(out);
         break;
     case TOOL_STARTING:
         (void)fputs("starting: no server listens yet\n", out);

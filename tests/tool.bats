@@ -422,7 +422,7 @@ verdict() {
     [[ $stderr == "xfermmap: a reload will be refused: $server/preload.conf has errors, "*'the previous directives' ]]
     cp "$server/preload.conf" "$server/other.conf" # with which this server doesn't run
     run -1 --separate-stderr "$tool" status -c "$server/other.conf"
-    [[ ! $output && $stderr == "refused: $server/other.conf has errors, "*'a server that starts with it runs WITHOUT the library' ]]
+    [[ ! $output && $stderr == "refused: $server/other.conf has errors, "*'a server that starts with it runs WITHOUT the library'* ]]
     run -1 --separate-stderr "$tool" status -c "$server/other.conf" --prometheus
     [[ $output == *$'\nxfermmap_up 0' ]]
 
@@ -438,6 +438,25 @@ verdict() {
 
 is_off() {
     status_of_server | grep -q 'TransferMMapEngine off'
+}
+
+# In a PID namespace, whose processes are the test's own.
+@test "status without a status file says whether the library is in a server" {
+    local namespace=(unshare --fork --pid --mount-proc --kill-child)
+    [[ $EUID -eq 0 ]] || namespace+=(-r)
+    "${namespace[@]}" true || skip 'needs a PID namespace'
+    mkdir "$server/programs"
+    cp "$(command -v sleep)" "$server/programs/proftpd"
+    cp "$(command -v sleep)" "$server/programs/in.proftpd"
+    directives 'TransferMMapEngine on'
+    cat >"$server/inside" <<INSIDE
+"$server/programs/proftpd" 60 3>&- &
+XFERMMAP_PROCESS=none LD_PRELOAD="$library" "$server/programs/in.proftpd" 60 3>&- &
+until grep -q libxfermmap /proc/\$!/maps && grep -q proftpd /proc/\$!/comm; do sleep 0.1; done
+"$tool" status -f "$server/status"
+INSIDE
+    run -1 --separate-stderr timeout 20 "${namespace[@]}" sh "$server/inside"
+    [[ $stderr == *'No such file or directory; no server'*$'\nProcesses named proftpd: 2, 1 of them with libxfermmap' ]]
 }
 
 @test "status says that plain FTP is sent by the kernel" {
@@ -555,7 +574,7 @@ PYTHON
     rm "$server/group"
     run -1 status_of_server
     [[ ${lines[0]} == 'dead: no server runs; the last was process '*', started 20'* ]]
-    [[ ${lines[1]} == *', which is gone, '* && $output == *" $files/big"* && $output != *locked* ]]
+    [[ ${lines[2]} == *', which is gone, '* && $output == *" $files/big"* && $output != *locked* ]]
     run -1 status_of_server --json
     [[ $output == *'"state":"dead"'*'"alive":false'* ]]
     rm "$server/status"
