@@ -212,12 +212,12 @@ void listed_add(struct listed *listed, const char *path)
     add_path(listed, path, 0);
 }
 
-const struct listed_file *listed_find(const struct listed *listed, const struct stat64 *status)
+const struct listed_file *listed_find(const struct listed *listed, const struct listed_file *file)
 {
-    struct listed_file wanted = {.identity = {status->st_dev, status->st_ino}}, *file;
+    struct listed_file *found;
 
-    HASH_FIND(hh, listed->by_identity, &wanted.identity, sizeof wanted.identity, file);
-    return file;
+    HASH_FIND(hh, listed->by_identity, &file->identity, sizeof file->identity, found);
+    return found;
 }
 
 void listed_free(struct listed *listed)

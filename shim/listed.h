@@ -52,8 +52,8 @@ void listed_expand(struct listed *listed, const struct config_list *arguments);
 /* Find the files of one path, which is no wildcard, in the same way. */
 void listed_add(struct listed *listed, const char *path);
 
-/* A file by what stat(2) says of it. @return NULL: not listed */
-const struct listed_file *listed_find(const struct listed *listed, const struct stat64 *status);
+/* The same file of another list. @return NULL: it is not listed there */
+const struct listed_file *listed_find(const struct listed *listed, const struct listed_file *file);
 
 /*
  * Whether two lists have the same files with the same data (size, mtime). Of arguments that have

@@ -30,7 +30,7 @@ static char *reason(const struct terms *terms, const struct listed_file *file)
 /* @return whether it is kept in memory */
 static bool print_listed(const struct terms *terms, const struct listed_file *file, FILE *out)
 {
-    const struct listed_file *kept = listed_find(&terms->listed, &file->status);
+    const struct listed_file *kept = listed_find(&terms->listed, file);
     bool engine = config_engine_anywhere(terms->config);
 
     if (kept == NULL)

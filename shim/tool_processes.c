@@ -1,5 +1,6 @@
 #include "tool.h"
 
+#include <ctype.h>
 #include <dirent.h>
 #include <stdlib.h>
 #include <string.h>
@@ -55,7 +56,7 @@ void tool_print_processes(FILE *out)
     const struct dirent *entry;
 
     while (processes != NULL && (entry = readdir(processes)) != NULL) {
-        if (atoi(entry->d_name) > 0 && is_server(entry->d_name))
+        if (isdigit((unsigned char)entry->d_name[0]) && is_server(entry->d_name))
             look(entry->d_name, &count);
     }
     if (processes != NULL)

@@ -28,10 +28,10 @@ targets() {
     run -0 make --no-print-directory help
     echo "$output"
     [[ $output == 'make '* && $output != *'#'* ]]
-    for target in $(sed -n 's/^\.PHONY: //p' Makefile docs/*.mk tests/*.mk tests/*/*.mk); do
+    while read -r target; do
         echo "$target"
         [[ $target == @(FORCE|all|unit|*-programs) || $output =~ "make $target"[\ $'\n'] ]]
-    done
+    done < <(sed -n 's/^\.PHONY: //p' Makefile docs/*.mk tests/*.mk tests/*/*.mk | tr ' ' '\n')
 }
 
 # The commands of the tool, and their long options.
