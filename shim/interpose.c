@@ -127,7 +127,7 @@ static struct answer from_memory_with_flags(int fd, const struct iovec *parts, i
         return flags == 0 ? from_memory_to_parts_at(fd, parts, count, offset) : no_answer;
     if (flags == 0)
         return from_memory_to_parts(fd, parts, count, READING_MOVES);
-    stream_hand_over(fd);
+    stream_hand_over(fd, STREAM_ODD);
     return no_answer;
 }
 
@@ -196,7 +196,7 @@ EXPORT off64_t lseek64(int fd, off64_t offset, int whence)
 
 EXPORT void closefrom(int first)
 {
-    stream_hand_over_range(first > 0 ? (unsigned)first : 0, UINT_MAX);
+    stream_hand_over_range(first > 0 ? (unsigned)first : 0, UINT_MAX, STREAM_CLOSE);
     libc_next(closefrom)(first);
 }
 
@@ -217,14 +217,14 @@ static int duplicated(int duplicate)
 
 EXPORT int dup(int fd)
 {
-    stream_hand_over(fd);
+    stream_hand_over(fd, STREAM_DUP);
     return duplicated(libc_next(dup)(fd));
 }
 
 static void hand_over_both(int fd, int target)
 {
-    stream_hand_over(fd);
-    stream_hand_over(target);
+    stream_hand_over(fd, STREAM_DUP);
+    stream_hand_over(target, STREAM_CLOSE);
 }
 
 static void closing(int fd)
@@ -235,7 +235,7 @@ static void closing(int fd)
 
 AFTER(closing(fd), int, close, (int fd), fd)
 /* not only forgotten: should the call fail, they are still open */
-AFTER(stream_hand_over_range(first, last), int, close_range,
+AFTER(stream_hand_over_range(first, last, STREAM_CLOSE), int, close_range,
       (unsigned first, unsigned last, int flags), first, last, flags)
 AFTER(hand_over_both(fd, target), int, dup2, (int fd, int target), fd, target)
 AFTER(hand_over_both(fd, target), int, dup3, (int fd, int target, int flags), fd, target, flags)
@@ -261,11 +261,11 @@ static void before_fcntl(int fd, int command, const void *argument)
     switch (command) {
     case F_DUPFD:
     case F_DUPFD_CLOEXEC:
-        stream_hand_over(fd);
+        stream_hand_over(fd, STREAM_DUP);
         break;
     case F_SETFL:
         if (((intptr_t)argument & O_DIRECT) != 0)
-            stream_hand_over(fd);
+            stream_hand_over(fd, STREAM_DIRECT);
         break;
     case F_GETLK:
     case F_SETLK:
@@ -310,7 +310,7 @@ EXPORT ssize_t sendfile(int out, int in, off_t *offset, size_t count)
         return sending_send(out, in, (off64_t *)offset, count);
     /* a 32-bit off_t: no read-ahead */
     if (offset == NULL)
-        stream_hand_over(in);
+        stream_hand_over(in, STREAM_SEND);
     ssize_t sent = libc_next(sendfile)(out, in, offset, count);
     sending_sent(in, sent);
     return sent;
@@ -324,7 +324,7 @@ EXPORT ssize_t sendfile64(int out, int in, off64_t *offset, size_t count)
 static void hand_over_unless(const off64_t *offset, int fd)
 {
     if (offset == NULL)
-        stream_hand_over(fd);
+        stream_hand_over(fd, STREAM_SEND);
 }
 
 AFTER(hand_over_unless(in_offset, in), ssize_t, copy_file_range,
@@ -333,14 +333,14 @@ AFTER(hand_over_unless(in_offset, in), ssize_t, copy_file_range,
 AFTER(hand_over_unless(in_offset, in), ssize_t, splice,
       (int in, off64_t *in_offset, int out, off64_t *out_offset, size_t count, unsigned flags), in,
       in_offset, out, out_offset, count, flags)
-AFTER(stream_hand_over(fd), FILE *, fdopen, (int fd, const char *mode), fd, mode)
-AFTER(stream_hand_over(fd), DIR *, fdopendir, (int fd), fd)
+AFTER(stream_hand_over(fd, STREAM_STDIO), FILE *, fdopen, (int fd, const char *mode), fd, mode)
+AFTER(stream_hand_over(fd, STREAM_STDIO), DIR *, fdopendir, (int fd), fd)
 
 /* ---- handing descriptors to another program, past fork(2) and its handlers ---- */
 
 static void hand_over_all(void)
 {
-    stream_hand_over_range(0, UINT_MAX);
+    stream_hand_over_range(0, UINT_MAX, STREAM_EXEC);
 }
 
 #define EXEC(name, parameters, ...) AFTER(hand_over_all(), int, name, parameters, __VA_ARGS__)

@@ -40,16 +40,16 @@ struct request {
     size_t length; /* of all parts, bytes */
 };
 
-enum copied {
-    COPIED,
-    NOT_COPIED, /* a fault, no window, or the file has changed */
-    ZERO_ENDED  /* only this read is the kernel's */
-};
+enum copied { COPIED, LEFT /* this read is the kernel's */, FAULT, CHANGED, REFUSED };
 
-enum outcome {
-    ANSWERED,
-    ANSWERED_LAST, /* this one was; the next are the kernel's */
-    NO_ANSWER      /* the kernel's, from this one on */
+static const enum stream_reason reasons[] = {/* to hand the stream over */
+                                             [FAULT] = STREAM_FAULT,
+                                             [CHANGED] = STREAM_CHANGED,
+                                             [REFUSED] = STREAM_REFUSED};
+
+struct outcome {
+    bool answered;
+    enum stream_reason reason; /* to hand the stream over: STREAM_NO_REASON, it is served on */
 };
 
 /* ---- from the window: with the stream's busy flag held ---- */
@@ -139,23 +139,22 @@ static bool worth_mapping(struct stream *stream, off64_t offset, size_t length)
 }
 
 /* Move the window so that it starts at `offset`'s page. */
-static bool move_window(struct stream *stream, off64_t offset)
+static enum copied move_window(struct stream *stream, off64_t offset)
 {
     off64_t start;
 
     mapping_unmap(&stream->window);
     if (offset >= stream->size)
-        return false; /* it shrank since the read began */
+        return CHANGED; /* it shrank since the read began */
     size_t length = window_at(stream, offset, &start);
     if (!mapping_map(&stream->window, stream_fd(stream), stream->filesystem, start, length)) {
         status_note(STATUS_REFUSED, (uint64_t)errno);
-        return false;
+        return REFUSED;
     }
-    if (!atomic_load(&stream->served)) { /* closed by another thread: this may be another file's */
-        mapping_unmap(&stream->window);
-        return false;
-    }
-    return true;
+    if (atomic_load(&stream->served))
+        return COPIED;
+    mapping_unmap(&stream->window); /* closed by another thread: this may be another file's */
+    return CHANGED;
 }
 
 /*
@@ -172,10 +171,10 @@ static bool still_there(struct stream *stream, off64_t end, char last)
 static enum copied may_copy(struct stream *stream, off64_t end, char last)
 {
     if (!is_checked(stream))
-        return still_there(stream, end, last) ? COPIED : NOT_COPIED;
+        return still_there(stream, end, last) ? COPIED : CHANGED;
     if (last == '\0')
-        return ZERO_ENDED;
-    return look_at_size(stream) ? COPIED : NOT_COPIED;
+        return LEFT;
+    return look_at_size(stream) ? COPIED : CHANGED;
 }
 
 /*
@@ -204,7 +203,7 @@ static enum copied copy_mapped(struct stream *stream, off64_t end, char *to, con
             return copied;
     }
     status_add(STATUS_FAULTS, 1);
-    return NOT_COPIED;
+    return FAULT;
 }
 
 /* Copy `length` bytes at `offset` into one buffer. */
@@ -214,8 +213,9 @@ static enum copied copy_part(struct stream *stream, off64_t offset, char *to, si
         size_t available;
         const char *memory = mapping_at(&stream->window, offset, &available);
         if (memory == NULL) {
-            if (!move_window(stream, offset))
-                return NOT_COPIED;
+            enum copied moved = move_window(stream, offset);
+            if (moved != COPIED)
+                return moved;
             continue;
         }
         size_t step = length < available ? length : available;
@@ -246,7 +246,7 @@ static enum copied copy_request(struct stream *stream, const struct request *req
         length -= step;
     }
     /* once more: it may have been truncated meanwhile */
-    return still_there(stream, offset, last) ? COPIED : NOT_COPIED;
+    return still_there(stream, offset, last) ? COPIED : CHANGED;
 }
 
 /* ---- one request ---- */
@@ -297,8 +297,8 @@ static bool ends_in_zero(const struct request *request, ssize_t bytes)
 }
 
 /* @param exclusive  whether the caller holds the busy flag */
-static enum outcome answer(struct stream *stream, const struct request *request, off64_t at,
-                           bool exclusive, ssize_t *result)
+static struct outcome answer(struct stream *stream, const struct request *request, off64_t at,
+                             bool exclusive, ssize_t *result)
 {
     bool moves = at == READING_MOVES;
     off64_t offset;
@@ -308,12 +308,12 @@ static enum outcome answer(struct stream *stream, const struct request *request,
         off64_t present = stream_offset(stream);
         offset = moves ? present : at;
         if (present < 0 || offset > INT64_MAX - (off64_t)request->length)
-            return NO_ANSWER;
+            return (struct outcome){.reason = STREAM_ODD};
         length = (ssize_t)request->length;
         if (exclusive && length > 0)
             length = readable(stream, request, offset);
         if (length < 0)
-            return NO_ANSWER;
+            return (struct outcome){.reason = STREAM_CHANGED};
         /* Moved before the copy: a handler that interrupts it and reads, too, gets what follows. */
     } while (moves && !advance(stream, offset, offset + length));
 
@@ -322,7 +322,7 @@ static enum outcome answer(struct stream *stream, const struct request *request,
                   worth_mapping(stream, offset, (size_t)length) && !stream->zero_ended;
     struct turn *turn = exclusive && mapped == stream->turn.maps ? &stream->turn : NULL;
     uint64_t since = turn != NULL ? turn_clock(turn) : 0;
-    enum copied copied = !mapped       ? NOT_COPIED
+    enum copied copied = !mapped       ? LEFT
                          : length == 0 ? COPIED
                                        : copy_request(stream, request, offset, (size_t)length);
     *result = length;
@@ -336,7 +336,7 @@ static enum outcome answer(struct stream *stream, const struct request *request,
         stream->zero_ended = is_checked(stream) && ends_in_zero(request, *result);
     if (turn != NULL)
         turn_add(turn, since, (size_t)length);
-    return mapped && copied == NOT_COPIED ? ANSWERED_LAST : ANSWERED;
+    return (struct outcome){.answered = true, .reason = reasons[copied]};
 }
 
 /* @return false: the request is so odd that only the kernel knows what to say of it */
@@ -362,20 +362,24 @@ bool reading_read(int fd, const struct iovec *parts, int count, off64_t offset, 
         return false;
 
     struct request request = {.count = count, .parts = parts};
-    enum outcome outcome = NO_ANSWER;
+    struct outcome outcome = {.answered = false};
     int saved = errno;
-    if (guard_ready() && measure(&request)) {
+    if (!guard_ready()) {
+        outcome.reason = STREAM_BLOCKED;
+    } else if (!measure(&request)) {
+        outcome.reason = STREAM_ODD;
+    } else {
         bool exclusive = !atomic_flag_test_and_set(&stream->busy);
         outcome = answer(stream, &request, offset, exclusive, result);
         if (exclusive)
             atomic_flag_clear(&stream->busy);
     }
-    if (outcome == NO_ANSWER || *result >= 0)
+    if (!outcome.answered || *result >= 0)
         errno = saved;
-    if (outcome != ANSWERED)
-        stream_hand_over(fd);
+    if (outcome.reason != STREAM_NO_REASON)
+        stream_hand_over(fd, outcome.reason);
     stream_leave(stream);
-    return outcome != NO_ANSWER;
+    return outcome.answered;
 }
 
 bool reading_readv(int fd, const struct iovec *parts, int count, off64_t offset, ssize_t *result)
@@ -387,6 +391,6 @@ bool reading_readv(int fd, const struct iovec *parts, int count, off64_t offset,
     if (count >= 1 && count <= MAX_PARTS && guard_ready() &&
         guard_copy(copies, parts, (size_t)count * sizeof *parts))
         return reading_read(fd, copies, count, offset, result);
-    stream_hand_over(fd);
+    stream_hand_over(fd, STREAM_ODD);
     return false;
 }

@@ -104,7 +104,7 @@ void sending_sent(int fd, ssize_t bytes)
 ssize_t sending_send(int out, int in, off64_t *offset, size_t count)
 {
     if (offset == NULL)
-        stream_hand_over(in);
+        stream_hand_over(in, STREAM_SEND);
     bool asks = stream_is_served(in) && readahead_wanted() && count >= LARGE_SEND;
     ssize_t sent = asks ? send_and_ask_ahead(out, in, offset, count)
                         : libc_next(sendfile64)(out, in, offset, count);

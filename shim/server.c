@@ -102,6 +102,14 @@ static bool engine_for(int connection)
     return config_engine(&in_force, (const struct sockaddr *)&local);
 }
 
+static void serve_if(bool engine)
+{
+    if (engine)
+        stream_serve(in_force.min_size);
+    else
+        stream_serve_none();
+}
+
 static void log_status_failure(void)
 {
     const char *path = in_force.status_path;
@@ -169,7 +177,7 @@ static bool put_in_force(void)
     if (role == BYSTANDER)
         share_status();
     status_directives(config_path, config_engine_anywhere(&in_force));
-    stream_policy(role == SESSION ? engine_for(STDIN_FILENO) : in_force.engine, in_force.min_size);
+    serve_if(role == SESSION ? engine_for(STDIN_FILENO) : in_force.engine);
     readahead_policy(in_force.read_ahead);
     if (role != SESSION)
         readsize_policy(config_engine_anywhere(&in_force) ? in_force.read_size : 0);
@@ -327,7 +335,7 @@ void server_before_fork(void)
 
     forking = section;
     /* parent and child will share the kernel's offsets, and neither knows what the other reads */
-    stream_hand_over_range(0, UINT_MAX);
+    stream_hand_over_range(0, UINT_MAX, STREAM_FORK);
 }
 
 void server_after_fork(void)
@@ -345,7 +353,7 @@ void server_in_child(void)
     vfork_forget();
     if (role == MASTER && accepted != -1) {
         role = SESSION;
-        stream_policy(engine_for(accepted), in_force.min_size);
+        serve_if(engine_for(accepted));
         readsize_settle();
     }
     server_after_fork();

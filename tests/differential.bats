@@ -50,7 +50,7 @@ finds() {
 }
 
 @test "found: a descriptor that is served on after it was duplicated" {
-    finds interpose.c '/^EXPORT int dup\(int fd\)/,/^}/ s/stream_hand_over\(fd\);//'
+    finds interpose.c '/^EXPORT int dup\(int fd\)/,/^}/ s/stream_hand_over\(fd, STREAM_DUP\);//'
 }
 
 @test "found: a descriptor that is remembered after its close" {

@@ -125,7 +125,7 @@ static void serve(void)
         log_to("log");
         (void)status_share("status");
         turn_policy("map");
-        stream_policy(true, config.min_size);
+        stream_serve(config.min_size);
         if (lookout_begin() == LOOKOUT_CHILD) {
             keep(&config);
             _exit(0);

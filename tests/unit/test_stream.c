@@ -53,7 +53,7 @@ static void start(void)
     install_guard();
     guard_mask_changed();
     turn_policy("map");
-    stream_policy(true, 0);
+    stream_serve(0);
 }
 
 static int finish(void **state)
@@ -61,7 +61,7 @@ static int finish(void **state)
     int left = 0; /* streams, by a test that did not come to its end */
 
     (void)state;
-    stream_policy(false, 0);
+    stream_serve_none();
     for (int fd = 0; fd < STREAM_LIMIT; fd++) {
         if (stream_is_served(fd)) {
             stream_closing(fd);
@@ -92,7 +92,7 @@ static void close_served(int fd)
 /* As the wrapper: both are the kernel's from here on. */
 static int duplicate_served(int fd)
 {
-    stream_hand_over(fd);
+    stream_hand_over(fd, STREAM_DUP);
     int duplicate = dup(fd);
 
     assert_int_not_equal(duplicate, -1);
@@ -583,16 +583,16 @@ static void handing_over_sets_the_kernel_s_offset(void **state)
     assert_reads(fd, 12345, 0);
     assert_int_equal(kernel_offset(fd), 0); /* it lags behind */
     errno = UNTOUCHED;
-    stream_hand_over(fd);
+    stream_hand_over(fd, STREAM_DUP);
     assert_int_equal(errno, UNTOUCHED);
     assert_int_equal(kernel_offset(fd), 12345);
     assert_false(stream_is_served(fd));
     assert_int_equal(mapped_bytes("file"), 0);
     assert_reads(fd, 1000, 12345); /* by the kernel */
     assert_int_equal(kernel_offset(fd), 13345);
-    stream_hand_over(fd);
-    stream_hand_over(-1);
-    stream_hand_over(STREAM_LIMIT);
+    stream_hand_over(fd, STREAM_DUP);
+    stream_hand_over(-1, STREAM_DUP);
+    stream_hand_over(STREAM_LIMIT, STREAM_DUP);
     assert_int_equal(kernel_offset(fd), 13345);
     close_served(fd);
 }
@@ -608,12 +608,12 @@ static void handing_over_a_range(void **state)
         fds[i] = open_served("file", O_RDONLY);
         assert_reads(fds[i], 1000 * (i + 1), 0);
     }
-    stream_hand_over_range((unsigned)fds[1], (unsigned)fds[2]);
+    stream_hand_over_range((unsigned)fds[1], (unsigned)fds[2], STREAM_FORK);
     assert_true(stream_is_served(fds[0]));
     assert_false(stream_is_served(fds[1]));
     assert_false(stream_is_served(fds[2]));
     assert_true(stream_is_served(fds[3]));
-    stream_hand_over_range(0, UINT32_MAX);
+    stream_hand_over_range(0, UINT32_MAX, STREAM_FORK);
     for (size_t i = 0; i < COUNT(fds); i++) {
         assert_false(stream_is_served(fds[i]));
         assert_int_equal(kernel_offset(fds[i]), 1000 * (i + 1));
@@ -652,8 +652,8 @@ static void a_replaced_descriptor_is_the_new_file_s(void **state)
     int target = open_served("other", O_RDONLY);
     assert_reads(fd, 1000, 0);
     assert_reads(target, 10, 0);
-    stream_hand_over(fd);
-    stream_hand_over(target);
+    stream_hand_over(fd, STREAM_DUP);
+    stream_hand_over(target, STREAM_DUP);
     assert_int_equal(dup2(fd, target), target);
     assert_int_equal(mapped_bytes("other"), 0);
     assert_reads(target, 1000, 1000);
@@ -954,7 +954,7 @@ static void what_is_not_open(void **state)
         assert_false(reading_read(fds[i], &part, 1, 0, &result));
         assert_false(stream_seek(fds[i], 0, SEEK_CUR, &offset));
         stream_forget(fds[i]);
-        stream_hand_over(fds[i]);
+        stream_hand_over(fds[i], STREAM_DUP);
         stream_closing(fds[i]);
         stream_opened(fds[i], O_RDONLY);
         assert_false(stream_is_served(fds[i]));
@@ -1110,7 +1110,7 @@ static void an_unseen_close_before_what_is_not_served(void **state)
     make_file("file", 10000);
     make_text("unserved", "content", 7);
     unseen_close_then("unserved", O_RDWR);
-    stream_policy(true, 1000);
+    stream_serve(1000);
     unseen_close_then("unserved", O_RDONLY);
 }
 
@@ -1139,7 +1139,7 @@ static void use_standard_input(void)
     in_story(open_served("file", O_RDONLY) == STDIN_FILENO && !stream_is_served(STDIN_FILENO));
     int fd = open_served("file", O_RDONLY);
     in_story(stream_is_served(fd) && read_served(fd, large, 100) == 100);
-    stream_hand_over(fd);
+    stream_hand_over(fd, STREAM_DUP);
     in_story(dup2(fd, STDIN_FILENO) == STDIN_FILENO);
     in_story(!stream_is_served(fd) && kernel_offset(STDIN_FILENO) == 100);
 }
@@ -1214,11 +1214,11 @@ static void the_policy_says_which(void **state)
     (void)state;
     start();
     make_file("file", 10000);
-    stream_policy(true, 10000);
+    stream_serve(10000);
     assert_true(serves("file", O_RDONLY));
-    stream_policy(true, 10001);
+    stream_serve(10001);
     assert_false(serves("file", O_RDONLY));
-    stream_policy(false, 0);
+    stream_serve_none();
     assert_false(serves("file", O_RDONLY));
 }
 
@@ -1246,12 +1246,12 @@ static void listed_files_are_counted(void **state)
     make_file("file", 10 * PAGE + 7);
     list("file");
     uint64_t listed = status_get(STATUS_LISTED), changed = status_get(STATUS_CHANGED);
-    stream_policy(true, 10 * PAGE + 7);
+    stream_serve(10 * PAGE + 7);
     struct twins twins = open_twins("file");
     assert_true(stream_is_served(twins.served));
     assert_int_equal(read_same(&twins, large, 10000), 10000);
     close_twins(&twins);
-    stream_policy(true, 10 * PAGE + 8);
+    stream_serve(10 * PAGE + 8);
     twins = open_twins("file");
     assert_false(stream_is_served(twins.served)); /* too small, listed as it is */
     close_twins(&twins);
@@ -1338,8 +1338,8 @@ static void replace(const struct twins *target, const struct twins *source)
 {
     if (target == source)
         return;
-    stream_hand_over(source->served);
-    stream_hand_over(target->served);
+    stream_hand_over(source->served, STREAM_DUP);
+    stream_hand_over(target->served, STREAM_DUP);
     assert_int_equal(dup2(source->served, target->served), target->served);
     assert_int_equal(dup2(source->plain, target->plain), target->plain);
 }
@@ -1356,7 +1356,7 @@ static void step(struct twins *all)
         replace(one, &all[at_random(TWINS)]);
         break;
     case 2:
-        stream_hand_over(one->served);
+        stream_hand_over(one->served, STREAM_DUP);
         break;
     case 3:
     case 4:
