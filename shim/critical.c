@@ -1,5 +1,6 @@
 #include "critical.h"
 
+#include "debug.h"
 #include "libc.h"
 
 #include <pthread.h>
@@ -26,10 +27,18 @@ struct critical critical_enter(void)
     return section;
 }
 
+#ifdef XFERMMAP_DEBUG
+bool critical_is_entered(void)
+{
+    return depth > 0;
+}
+#endif
+
 void critical_leave(const struct critical *section)
 {
     int unused;
 
+    assert(critical_is_entered());
     if (--depth == 0)
         atomic_flag_clear_explicit(&lock, memory_order_release);
     (void)pthread_setcancelstate(section->cancel_state, &unused);

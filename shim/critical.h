@@ -7,6 +7,7 @@
 #define CRITICAL_H
 
 #include <signal.h>
+#include <stdbool.h>
 
 struct critical {
     sigset_t signals;
@@ -23,5 +24,10 @@ struct critical critical_enter(void);
 
 /* Leave it and restore signals and cancellation as they were. Keeps errno. */
 void critical_leave(const struct critical *section);
+
+#ifdef XFERMMAP_DEBUG
+/* True if the calling thread is in the section. */
+bool critical_is_entered(void);
+#endif
 
 #endif

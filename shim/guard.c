@@ -1,5 +1,6 @@
 #include "guard.h"
 
+#include "debug.h"
 #include "libc.h"
 
 #if defined __x86_64__ || defined __i386__
@@ -139,10 +140,21 @@ __attribute__((noinline)) static void copy_in_order(char *to, const char *from, 
         copy_by_pages(to, from, length);
 }
 
+#ifdef XFERMMAP_DEBUG
+static bool faults_are_unblocked(void)
+{
+    sigset_t blocked;
+
+    return libc_next(pthread_sigmask)(SIG_BLOCK, NULL, &blocked) == 0 &&
+           sigismember(&blocked, SIGBUS) == 0 && sigismember(&blocked, SIGSEGV) == 0;
+}
+#endif
+
 bool guard_copy(void *to, const void *from, size_t length)
 {
     struct copy copy;
 
+    assert(faults_are_unblocked());
     copy.outer = current;
     copy.from = without_tag((uintptr_t)from);
     copy.to = without_tag((uintptr_t)to);

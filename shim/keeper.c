@@ -1,5 +1,6 @@
 #include "keeper.h"
 
+#include "debug.h"
 #include "libc.h"
 #include "listed.h"
 #include "log.h"
@@ -211,6 +212,7 @@ static bool on_progress(uint64_t bytes)
 
 static void read_in(void)
 {
+    assert(number > atomic_load(&shared->ready) || state.state == STATUS_READY);
     state.most = config_max_memory(config, limits_memory());
     state.files = held.count;
     listed_map(&held, state.most);

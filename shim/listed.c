@@ -1,5 +1,6 @@
 #include "listed.h"
 
+#include "debug.h"
 #include "libc.h"
 #include "lookout.h"
 #include "memory_limits.h"
@@ -324,6 +325,7 @@ void listed_map(struct listed *listed, uint64_t memory)
         if (file->problem != NULL || file->skipped)
             continue;
         mappings -= map_file(file, memory, &taken, mappings);
+        assert(taken <= memory && (file->problem == NULL || file->memory.mapping.memory == NULL));
     }
 }
 

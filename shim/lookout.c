@@ -1,5 +1,6 @@
 #include "lookout.h"
 
+#include "debug.h"
 #include "libc.h"
 #include "process.h"
 
@@ -160,6 +161,7 @@ static enum lookout_event give_up(void)
 {
     struct stuck *entry = unused_entry(); /* there is one: see lookout_begin() */
 
+    assert(entry != NULL && end != -1);
     position->path[sizeof position->path - 1] = '\0';
     widen(position->path);
     *entry = (struct stuck){.path = strdup(position->path),
@@ -173,6 +175,7 @@ static enum lookout_event give_up(void)
 
 enum lookout_event lookout_look(int *exit_status)
 {
+    assert(end != -1 && position != NULL);
     struct pollfd broken = {.fd = end};
     unsigned steps = atomic_load(&position->steps);
     int status;

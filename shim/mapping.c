@@ -1,11 +1,15 @@
 #include "mapping.h"
 
+#include "debug.h"
+
 #include <errno.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 bool mapping_map(struct mapping *mapping, int fd, enum filesystem kind, off64_t start,
                  size_t length)
 {
+    assert(length > 0 && start >= 0 && start % sysconf(_SC_PAGESIZE) == 0);
     /* MAP_SHARED: a file system whose read() bypasses the page cache refuses it, and should. Not
      * MAP_POPULATE: faults taken as they come, 16 pages each, cost less (docs/design.md). */
     void *memory = mmap64(NULL, length, PROT_READ, MAP_SHARED, fd, start);

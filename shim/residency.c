@@ -1,5 +1,6 @@
 #include "residency.h"
 
+#include "debug.h"
 #include "guard.h"
 
 #include <errno.h>
@@ -65,6 +66,7 @@ static size_t piece_at(struct residency *const *files, struct position position)
 static void step(struct residency *const *files, struct position *position)
 {
     position->offset += piece_at(files, *position);
+    assert(position->offset <= length_of(files[position->file]));
     if (position->offset < length_of(files[position->file]))
         return;
     position->file++;
@@ -142,6 +144,8 @@ void residency_read_in(struct residency *const *files, size_t count, bool lock,
                 ask_for(files[asked.file], asked.offset, piece_at(files, asked));
             ahead += piece_at(files, asked);
         }
+        assert(asked.file > done.file || (asked.file == done.file && asked.offset > done.offset));
+        assert(length <= ahead);
         keep_piece(files[done.file], done.offset, length, lock);
         ahead -= length;
         bytes += length;

@@ -2,6 +2,7 @@
 
 #include "config_file.h"
 #include "critical.h"
+#include "debug.h"
 #include "guard.h"
 #include "keeper.h"
 #include "libc.h"
@@ -342,6 +343,7 @@ void server_after_fork(void)
 {
     struct critical section = forking;
 
+    assert(critical_is_entered());
     accepted = -1;
     critical_leave(&section);
 }

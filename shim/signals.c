@@ -1,6 +1,7 @@
 #include "signals.h"
 
 #include "critical.h"
+#include "debug.h"
 #include "vfork_child.h"
 
 #include <ucontext.h>
@@ -52,6 +53,7 @@ void signals_forward(int number, siginfo_t *info, void *context)
     struct critical section = critical_enter();
     struct sigaction program = chained->program;
 
+    assert(atomic_load(&chained->hook) != NULL);
     if (program.sa_flags & (int)SA_RESETHAND)
         chained->program.sa_handler = SIG_DFL;
     critical_leave(&section);
@@ -95,6 +97,7 @@ void signals_chain(int number, signals_hook *hook)
     struct critical section = critical_enter();
     struct sigaction action;
 
+    assert(number == SIGBUS || number == SIGSEGV || number == SIGHUP);
     if (libc_next(sigaction)(number, NULL, &chains[number].program) == 0) {
         atomic_store(&chains[number].hook, hook);
         action = with_our_handler(number, &chains[number].program);

@@ -1,5 +1,6 @@
 #include "status.h"
 
+#include "debug.h"
 #include "libc.h"
 #include "ownfile.h"
 
@@ -431,6 +432,7 @@ void status_file_set(unsigned slot, unsigned line, const struct status_identity 
     if (slot >= STATUS_FILES)
         return;
     struct status_file *file = &files[slot];
+    assert(taken[slot] && (file_path[0] == '\0' || slot < allocated));
     file->line = line;
     file->identity = *identity;
     file->locked = locked;

@@ -1,6 +1,7 @@
 #include "stream.h"
 
 #include "critical.h"
+#include "debug.h"
 #include "libc.h"
 #include "status.h"
 #include "vfork_child.h"
@@ -75,11 +76,13 @@ void stream_leave(struct stream *stream)
 {
     uint32_t left, users = atomic_load(&stream->users);
 
+    assert(users != 0 && users != ENDING);
     do {
         left = users > 1 ? users - 1 : ENDING;
     } while (!atomic_compare_exchange_weak(&stream->users, &users, left));
     if (left != ENDING)
         return;
+    assert(!atomic_load(&stream->served) && !atomic_flag_test_and_set(&stream->busy));
     turn_end(&stream->turn, &stream->window);
     status_file_read(stream->device, stream->inode, stream->bytes,
                      atomic_load(&stream->bytes_kernel));
@@ -89,6 +92,7 @@ void stream_leave(struct stream *stream)
 /* Stop serving, the one place where that happens. The last call under way unmaps the window. */
 static void end(struct stream *stream, off64_t offset, enum stream_reason reason)
 {
+    assert(reason != STREAM_NO_REASON);
     if (!atomic_exchange(&stream->served, false))
         return;
     DTRACE_PROBE3(xfermmap, released, stream_fd(stream), reasons[reason], offset);
@@ -113,6 +117,8 @@ static enum stream_reason begin(int fd, const struct stat64 *status, enum filesy
         return STREAM_NUMBER;
     }
     struct stream *stream = &streams[fd];
+    assert(critical_is_entered() && !atomic_load(&stream->served));
+    assert(stream->window.memory == NULL && stream->turn.start == stream->turn.end);
     stream->kernel_offset = 0;
     stream->filesystem = filesystem;
     stream->size = status->st_size;
@@ -203,6 +209,8 @@ static off64_t sync_kernel(struct stream *stream)
 {
     off64_t offset = atomic_load(&stream->offset);
 
+    assert(critical_is_entered() && atomic_load(&stream->users) > 0);
+    assert(offset != STREAM_BUSY && stream->kernel_offset >= 0);
     /* a handler or another thread may read until here, and moves it */
     while (offset >= 0 && !atomic_compare_exchange_weak(&stream->offset, &offset, STREAM_BUSY)) {
     }

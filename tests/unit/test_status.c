@@ -550,7 +550,7 @@ static void set_one(void)
     struct stat64 status = a_file(12);
     struct status_identity identity = status_identity_of(&status);
 
-    status_file_set(100, 0, &identity, 0, 0);
+    status_file_set(0, 0, &identity, 0, 0);
 }
 
 static void read_one(void)
