@@ -7,7 +7,7 @@
 
 /* ---- messages ---- */
 
-void parser_say(struct parser *parser, struct config_list *list, struct place at,
+void parser_say(struct parser *parser, struct config_list *list, struct position at,
                 const char *format, ...)
 {
     char *what = NULL, *message = NULL;
@@ -35,7 +35,7 @@ struct host *parser_host(struct parser *parser)
     return parser->context == GLOBAL ? &parser->global : &parser->own;
 }
 
-struct host parser_new_host(struct place at)
+struct host parser_new_host(struct position at)
 {
     return (struct host){.at = at, .port = UNSET, .engine = UNSET, .sendfile = UNSET};
 }
@@ -65,10 +65,8 @@ static void open_host(struct parser *parser, size_t count, char **addresses)
     parser->context = VIRTUAL_HOST;
 }
 
-/*
- * Every module is taken to be there, only what the file defines to be defined, and the server to be
- * newer than any version that is named: none of it can be seen from here.
- */
+/* The server itself can't be asked: assume that it has each module, is newer than any version, and
+ * that only this file defines names. */
 static bool holds(const struct parser *parser, const char *section, const char *argument)
 {
     bool negated = argument[0] == '!', holds = strcasecmp(section, "IfModule") == 0;
@@ -145,7 +143,7 @@ void parser_section(struct parser *parser, struct syntax_words *words)
     if (whole)
         last[length - 1] = '\0';
     words->count -= whole && length == 1;
-    /* in what is passed over only the end counts, as for the server */
+    /* in a skipped section only its end counts, as in the server */
     if (parser->context == SKIPPED &&
         strcasecmp(name, parser->sections[parser->depth - 1].name) != 0)
         return;

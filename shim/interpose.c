@@ -1,6 +1,4 @@
-/*
- * The libc functions that a server calls, in this library's place: each asks a room below, else
- * calls libc. No logic of its own stands here.
+/* The wrappers of libc's functions: each asks a room below, or calls libc. There is no logic here.
  */
 
 /* The fortified headers define some of these functions themselves. */
@@ -27,12 +25,12 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
-/* Most wrappers of a family differ in their signatures only. NAME(..., arguments): what libc's own
- * function of that name is called with. */
+/* Wrappers of a family differ in their signatures only. The macros' last arguments are those of
+ * libc's function. */
 
 /* ---- opening ---- */
 
-/* Declare `mode`: there is such an argument only with the flags that create a file, open(2). */
+/* Declare `mode`, an argument that open(2) has only with flags that create a file. */
 #define TAKE_MODE(mode, flags)                                                                     \
     mode_t mode = 0;                                                                               \
     if (((flags)&O_CREAT) != 0 || ((flags)&O_TMPFILE) == O_TMPFILE) {                              \
@@ -57,7 +55,7 @@ static int opened(int fd, int flags)
         return opened(libc_next(name)(__VA_ARGS__, mode), flags);                                  \
     }
 
-/* The fortified ones are called without O_CREAT, and so without a mode. */
+/* The fortified ones have no mode: they are called without O_CREAT. */
 #define OPEN_2(name, parameters, ...)                                                              \
     EXPORT int name parameters                                                                     \
     {                                                                                              \
@@ -83,7 +81,7 @@ struct answer {
 
 static const struct answer no_answer = {.given = false};
 
-/* Apart from its callers: a read of what is not served, a socket's, would pay for its frame. */
+/* Not inline: its frame would slow down reads of sockets. */
 __attribute__((noinline)) static struct answer ask_stream(int fd, void *buffer, size_t count,
                                                           off64_t offset)
 {
@@ -119,7 +117,8 @@ static struct answer from_memory_to_parts_at(int fd, const struct iovec *parts, 
     return offset >= 0 ? from_memory_to_parts(fd, parts, count, offset) : no_answer;
 }
 
-/* With flags it is the kernel's, without them it is preadv(), or readv() for an offset of -1. */
+/* preadv2(2) is preadv(2), or readv(2) with an offset of -1; with flags it is left to the kernel.
+ */
 static struct answer from_memory_with_flags(int fd, const struct iovec *parts, int count,
                                             off64_t offset, int flags)
 {
@@ -138,7 +137,7 @@ static struct answer from_memory_with_flags(int fd, const struct iovec *parts, i
         return answer.given ? answer.bytes : libc_next(name)(__VA_ARGS__);                         \
     }
 
-/* A download's, which may be shortened. */
+/* Reads of a download may be shortened. */
 static inline struct answer from_memory_next(int fd, void *buffer, size_t *count)
 {
     *count = readsize_limit(fd, *count);
@@ -200,7 +199,7 @@ EXPORT void closefrom(int first)
     libc_next(closefrom)(first);
 }
 
-/* For functions that only want something done before. */
+/* Do something before the call. */
 #define AFTER(before, type, name, parameters, ...)                                                 \
     EXPORT type name parameters                                                                    \
     {                                                                                              \
@@ -208,7 +207,6 @@ EXPORT void closefrom(int first)
         return libc_next(name)(__VA_ARGS__);                                                       \
     }
 
-/* A duplicate would share the offset: both are the kernel's from here on. */
 static int duplicated(int duplicate)
 {
     stream_forget(duplicate);
@@ -234,13 +232,13 @@ static void closing(int fd)
 }
 
 AFTER(closing(fd), int, close, (int fd), fd)
-/* not only forgotten: should the call fail, they are still open */
+/* handed over: if the call fails they are still open */
 AFTER(stream_hand_over_range(first, last, STREAM_CLOSE), int, close_range,
       (unsigned first, unsigned last, int flags), first, last, flags)
 AFTER(hand_over_both(fd, target), int, dup2, (int fd, int target), fd, target)
 AFTER(hand_over_both(fd, target), int, dup3, (int fd, int target, int flags), fd, target, flags)
 
-/* Every command takes at most one argument, which libc too passes on as a pointer. */
+/* Each command has at most one argument, which libc also passes as a pointer. */
 #define TAKE_ARGUMENT(argument, last)                                                              \
     void *argument;                                                                                \
     va_list arguments;                                                                             \
@@ -248,7 +246,7 @@ AFTER(hand_over_both(fd, target), int, dup3, (int fd, int target, int flags), fd
     argument = va_arg(arguments, void *);                                                          \
     va_end(arguments);
 
-/* A lock may be meant from the kernel's offset on: have it put right. */
+/* A lock may start at the kernel's offset: set that to the stream's. */
 static void before_lock(int fd)
 {
     off64_t unused;
@@ -302,7 +300,7 @@ EXPORT int fcntl64(int fd, int command, ...)
 AFTER(before_lock(fd), int, lockf, (int fd, int command, off_t length), fd, command, length)
 AFTER(before_lock(fd), int, lockf64, (int fd, int command, off64_t length), fd, command, length)
 
-/* ---- what the kernel, or libc, does with a descriptor itself ---- */
+/* ---- functions that read inside the kernel or libc ---- */
 
 EXPORT ssize_t sendfile(int out, int in, off_t *offset, size_t count)
 {
@@ -336,7 +334,7 @@ AFTER(hand_over_unless(in_offset, in), ssize_t, splice,
 AFTER(stream_hand_over(fd, STREAM_STDIO), FILE *, fdopen, (int fd, const char *mode), fd, mode)
 AFTER(stream_hand_over(fd, STREAM_STDIO), DIR *, fdopendir, (int fd), fd)
 
-/* ---- handing descriptors to another program, past fork(2) and its handlers ---- */
+/* ---- running another program, without fork(2) and its handlers ---- */
 
 static void hand_over_all(void)
 {
@@ -369,10 +367,8 @@ EXEC(posix_spawnp,
 EXEC(system, (const char *command), command)
 AFTER(hand_over_all(), FILE *, popen, (const char *command, const char *mode), command, mode)
 
-/*
- * Declare `arguments`, and `rest`, which stands behind the NULL that ends them. libc's own execl()
- * reaches execve() inside of libc, where the library does not see it.
- */
+/* Declare `arguments`, and `rest`, the arguments after the NULL. libc's execl() calls execve()
+ * inside of libc, past the library. */
 #define TAKE_ARGUMENTS(arguments, rest, first)                                                     \
     size_t count = 1;                                                                              \
     va_list rest;                                                                                  \
@@ -407,7 +403,7 @@ EXPORT int execle(const char *path, const char *first, ...)
     return execve(path, arguments, environment);
 }
 
-/* It runs none of the handlers that fork(2) has. */
+/* Runs no handlers of pthread_atfork(3). */
 EXPORT pid_t _Fork(void)
 {
     server_before_fork();
@@ -419,10 +415,8 @@ EXPORT pid_t _Fork(void)
     return child;
 }
 
-/*
- * The child runs in this memory and on this stack, so no frame of ours may lie between the caller
- * and libc's vfork(): it is jumped to. On other architectures vfork(2) is not wrapped.
- */
+/* The child runs on this stack, so no frame of ours may be between the caller and libc's vfork():
+ * jump to it. On other architectures vfork(2) is not wrapped. */
 #if defined __x86_64__ || defined __aarch64__
 __attribute__((used)) static libc_vfork_function *before_vfork(void)
 {
@@ -449,9 +443,7 @@ __asm__(".text\n.globl vfork\n.type vfork, %function\n"
 #endif
 #endif
 
-/* ---- what tells master and sessions apart ---- */
-
-/* __SOCKADDR_ARG: the headers declare the address as a union of all kinds of pointers to one. */
+/* ---- connections ---- */
 
 static int connected(int fd)
 {
@@ -517,7 +509,7 @@ SIGNAL(sysv_signal)
 SIGNAL(bsd_signal)
 SIGNAL(ssignal)
 
-/* As libc's: no flags, an empty mask, and the signal unblocked. */
+/* As in libc: no flags, an empty mask, and the signal unblocked. */
 EXPORT sighandler_t sigset(int number, sighandler_t handler)
 {
     const struct sigaction action = {.sa_handler = handler};

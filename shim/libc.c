@@ -11,8 +11,7 @@ static const char *const names[LIBC_FUNCTION_COUNT] = {
 #undef X
 };
 
-/* Stands for a name that an older libc lacks; its callers take a failed system call for an answer.
- */
+/* Stub for functions that this libc lacks. */
 static long absent(void)
 {
     errno = ENOSYS;
@@ -24,7 +23,7 @@ libc_any_function *libc_find(enum libc_function function)
     libc_any_function *found = (libc_any_function *)absent;
     void *symbol = dlsym(RTLD_NEXT, names[function]);
     if (symbol != NULL)
-        *(void **)&found = symbol; /* ISO C has no cast from an object to a function pointer */
+        *(void **)&found = symbol; /* ISO C has no cast to a function pointer */
     atomic_store_explicit(&libc_found[function], found, memory_order_relaxed);
     return found;
 }

@@ -11,7 +11,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* The kernel's default, include/linux/mm.h, for where /proc is not to be had. */
+/* The kernel's default, include/linux/mm.h, for where /proc is missing. */
 enum { DEFAULT_MAX_MAP_COUNT = 65530 };
 
 /* @return length of what was read, 0: nothing */

@@ -21,7 +21,7 @@
 #define SYS_close_range 436
 #endif
 
-/* The start of a zombie. */
+/* In place of the start of a zombie. */
 #define ENDED UINT64_MAX
 
 /* Whether numbers in /proc are those of the caller's PID namespace. */
@@ -88,11 +88,8 @@ int process_open(pid_t process)
 
 /* ---- forking ---- */
 
-/*
- * Take back the SIGCHLD of a child that was waited for. One that another child has sent meanwhile
- * looks the same: so it is sent again if another child is to be waited for. In this order, for a
- * child that ends in between sends its own.
- */
+/* Discard the SIGCHLD of a child that was waited for. Another child's looks the same: so send it
+ * again if one is to be waited for. In this order: a child that ends in between sends its own. */
 static void discard_child_signal(const sigset_t *child_signal)
 {
     const struct timespec at_once = {0};
@@ -104,7 +101,7 @@ static void discard_child_signal(const sigset_t *child_signal)
         (void)kill(getpid(), SIGCHLD);
 }
 
-/* The process between: its exit status carries the errno. */
+/* @return errno of fork(2), which the exit status of the process between carries; 0 */
 static int fork_twice(void (*body)(void *argument), void *argument, int kept)
 {
     int status = 0;
@@ -113,7 +110,7 @@ static int fork_twice(void (*body)(void *argument), void *argument, int kept)
     if (between == -1)
         return errno;
     if (between == 0) {
-        /* before the server goes on: it may bind its ports again */
+        /* before the server continues: it may bind its ports again */
         for (int fd = 0; fd <= STDERR_FILENO; fd++) {
             if (fd != kept)
                 (void)libc_next(close)(fd);
@@ -124,7 +121,7 @@ static int fork_twice(void (*body)(void *argument), void *argument, int kept)
             body(argument);
         _exit(orphan == -1 ? errno : 0);
     }
-    /* ECHILD where SIGCHLD is ignored: what came of it is not known */
+    /* ECHILD where SIGCHLD is ignored: the errno is not known */
     while (waitpid(between, &status, 0) == -1 && errno == EINTR) {
     }
     return WIFEXITED(status) ? WEXITSTATUS(status) : ECHILD;

@@ -8,13 +8,13 @@
 #include <signal.h>
 #include <sys/sendfile.h>
 
-/* From here on a send is cut into steps, so that the disk can be asked between them, bytes. */
+/* A send of at least so many bytes is cut into steps, between which the disk is asked. */
 #define LARGE_SEND ((size_t)1 << 20)
 
 /* What one call sends at most, bytes: sendfile(2). */
 #define MOST_BYTES ((size_t)0x7ffff000)
 
-/* Ask ahead of the next send. @return how much to send before the next time, bytes */
+/* Ask ahead of the next send. @return how much to send in the next step, bytes */
 static size_t ask_ahead(int fd, const off64_t *offset, size_t left)
 {
     struct stream *stream = stream_enter(fd);
@@ -38,7 +38,7 @@ static size_t ask_ahead(int fd, const off64_t *offset, size_t left)
     return step;
 }
 
-/* A signal that was blocked is pending even if it will be ignored. */
+/* A blocked signal is pending even if it is ignored. */
 static bool is_ignored(int number)
 {
     struct sigaction action;
@@ -49,8 +49,8 @@ static bool is_ignored(int number)
            (number == SIGCHLD || number == SIGCONT || number == SIGURG || number == SIGWINCH);
 }
 
-/* The same between two sends, where a signal has to end the call as it would have in the kernel.
- * @return 0: one has come */
+/* The same between two steps, where a signal ends the call as it would in the kernel.
+ * @return 0: a signal has arrived */
 static size_t ask_ahead_between(int fd, const off64_t *offset, size_t left)
 {
     sigset_t all, former, came;

@@ -8,9 +8,9 @@
 #include "libc.h"
 #include "log.h"
 #include "mapping.h"
-#include "ownfile.h"
 #include "readahead.h"
 #include "readsize.h"
+#include "safe_file.h"
 #include "signals.h"
 #include "status.h"
 #include "stream.h"
@@ -117,7 +117,7 @@ static void log_status_failure(void)
     int failure = status_failure;
 
     status_failure = 0;
-    /* who isn't root and has not asked for one can have none in /run, and needs no telling */
+    /* a plain user can't write to /run: no message about the default path */
     if (started_as == 0 || strcmp(path, CONFIG_DEFAULT_STATUS_PATH) != 0)
         log_line("TransferMMapStatusFile %s: %s", path,
                  failure == EBUSY || failure == EAGAIN
@@ -131,7 +131,7 @@ static void log_status_failure(void)
                                      : strerror(failure));
 }
 
-/* What only starts may be any program, as this one: it is a server if it listens. */
+/* EAGAIN is logged once the program listens: until then it may be no server. */
 static void share_status(void)
 {
     status_failure = status_share(in_force.status_path) ? 0 : errno;
@@ -198,9 +198,9 @@ static void announce(void)
 }
 
 /* The server has chosen its transfer buffer by the time that it listens. */
-static void tell_buffer(void)
+static void log_buffer(void)
 {
-    static size_t logged = 1; /* none is as small */
+    static size_t logged = 1; /* no buffer is that small */
     size_t buffer = readsize_chosen();
 
     status_buffer_is(buffer);
@@ -214,10 +214,9 @@ static void tell_buffer(void)
                  "size, which takes /etc/protocols; install netbase");
 }
 
-/* With the engine off everywhere the library does nothing. */
 static void keep_listed_files(void)
 {
-    accepted = -1; /* what is forked now is no session */
+    accepted = -1; /* the keeper is no session */
     if (in_force.files.count == 0 || !config_engine_anywhere(&in_force))
         keeper_end();
     else if (!keeper_start(&in_force))
@@ -269,18 +268,18 @@ static void log_trouble(void)
                  "less in TransferMMapMaxMemory if need be");
 }
 
-/* ---- when that changes ---- */
+/* ---- events ---- */
 
 void server_opening(void)
 {
-    /* with the rights it started with: it has given up root's for most of the time */
+    /* only with the rights it started with, which the server drops most of the time */
     if (!atomic_load_explicit(&hung_up, memory_order_relaxed) || role != MASTER ||
         geteuid() != started_as || !atomic_exchange(&hung_up, false))
         return;
     int saved = errno;
     if (put_in_force()) {
         announce();
-        keep_listed_files(); /* last: what the keeper logs follows what it is about */
+        keep_listed_files(); /* last: the keeper's log lines are to follow */
     }
     errno = saved;
 }
@@ -302,31 +301,30 @@ static bool is_of_internet(int fd)
            (local.ss_family == AF_INET || local.ss_family == AF_INET6);
 }
 
-/* Several sockets, and again after each reload; before and after it has gone into the background.
- */
+/* Called for several sockets, after each reload, and after the server has gone into background. */
 void server_listening(int fd)
 {
     int saved = errno;
 
-    /* ftpdctl's socket is none: what listens on it may still fork into the background */
+    /* not ftpdctl's socket: the server listens on it before it forks into the background */
     if (role != BYSTANDER && role != SESSION && is_of_internet(fd)) {
         role = MASTER;
         status_serving();
         if (status_failure != 0)
             log_status_failure();
-        tell_buffer();
+        log_buffer();
         if (!keeper_is_wanted())
             keep_listed_files();
     }
     errno = saved;
 }
 
-/* Only noted here: the reload is for the main flow. */
+/* Only note it: the main flow reloads. */
 static bool on_hangup(int number, siginfo_t *info, void *context)
 {
     signals_forward(number, info, context);
-    atomic_store(&hung_up,
-                 true); /* last, so that a file that the program's handler opens doesn't reload */
+    /* last: a file that the program's handler opens must not reload */
+    atomic_store(&hung_up, true);
     return true;
 }
 
@@ -335,7 +333,7 @@ void server_before_fork(void)
     struct critical section = critical_enter();
 
     forking = section;
-    /* parent and child will share the kernel's offsets, and neither knows what the other reads */
+    /* parent and child will share the offsets, and neither sees the other's reads */
     stream_hand_over_range(0, UINT_MAX, STREAM_FORK);
 }
 
@@ -362,7 +360,6 @@ void server_in_child(void)
     errno = saved;
 }
 
-/* Ours are faults of a copy, and of the shared memory. */
 static bool on_fault(int number, siginfo_t *info, void *context)
 {
     return (info->si_code > 0 && status_lost(info->si_addr)) || guard_fault(number, info, context);
@@ -390,18 +387,18 @@ __attribute__((constructor)) static void start(int count, char **arguments, char
     (void)snprintf(config_path, sizeof config_path, "%s",
                    path != NULL ? path : CONFIG_DEFAULT_PATH);
     started_as = geteuid();
-    ownfile_as(started_as);
+    safe_file_as(started_as);
     turn_policy(secure_getenv("XFERMMAP_WAY"));
     keeper_prepare(count, arguments, environment);
     if (started_by_inetd())
         role = SESSION;
-    log_echo(true);
+    log_begin_echo();
     bool active = put_in_force();
     if (active)
         begin();
     else
         role = BYSTANDER;
-    log_echo(false);
+    log_end_echo();
     if (role == STARTING)
         announce();
     errno = saved;

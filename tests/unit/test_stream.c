@@ -992,20 +992,20 @@ static void without_the_guard_the_kernel_reads(void **state)
     close_twins(&twins);
 }
 
-/* A story: the sanitizer may want memory, too. */
+/* In a child: the sanitizer may need memory, too. */
 static void read_without_address_space(void)
 {
     static const struct rlimit little = {MIB, MIB}; /* less than there is already */
     int fd = open_served("file", O_RDONLY);
 
-    in_story(setrlimit(RLIMIT_AS, &little) == 0);
+    require(setrlimit(RLIMIT_AS, &little) == 0);
     for (int i = 0; i < 10; i++) {
         errno = UNTOUCHED;
-        in_story(read_served(fd, large, 1000) == 1000 && errno == UNTOUCHED);
-        in_story((unsigned char)large[999] == content(1000 * i + 999));
-        in_story(kernel_offset(fd) == 1000 * (i + 1));
+        require(read_served(fd, large, 1000) == 1000 && errno == UNTOUCHED);
+        require((unsigned char)large[999] == content(1000 * i + 999));
+        require(kernel_offset(fd) == 1000 * (i + 1));
     }
-    in_story(status_get(STATUS_REFUSED) == 1 && !stream_is_served(fd));
+    require(status_get(STATUS_REFUSED) == 1 && !stream_is_served(fd));
 }
 
 static void without_address_space_the_kernel_reads(void **state)
@@ -1015,7 +1015,7 @@ static void without_address_space_the_kernel_reads(void **state)
         skip(); /* it passes over RLIMIT_AS */
     start();
     make_file("file", 100000);
-    assert_int_equal(ending_of(read_without_address_space), 0);
+    assert_int_equal(run_in_child(read_without_address_space), 0);
 }
 
 static void allow(rlim_t descriptors)
@@ -1135,13 +1135,13 @@ static void an_unseen_close_before_a_duplicate(void **state)
 
 static void use_standard_input(void)
 {
-    in_story(close(STDIN_FILENO) == 0);
-    in_story(open_served("file", O_RDONLY) == STDIN_FILENO && !stream_is_served(STDIN_FILENO));
+    require(close(STDIN_FILENO) == 0);
+    require(open_served("file", O_RDONLY) == STDIN_FILENO && !stream_is_served(STDIN_FILENO));
     int fd = open_served("file", O_RDONLY);
-    in_story(stream_is_served(fd) && read_served(fd, large, 100) == 100);
+    require(stream_is_served(fd) && read_served(fd, large, 100) == 100);
     stream_hand_over(fd, STREAM_DUP);
-    in_story(dup2(fd, STDIN_FILENO) == STDIN_FILENO);
-    in_story(!stream_is_served(fd) && kernel_offset(STDIN_FILENO) == 100);
+    require(dup2(fd, STDIN_FILENO) == STDIN_FILENO);
+    require(!stream_is_served(fd) && kernel_offset(STDIN_FILENO) == 100);
 }
 
 static void standard_descriptors_are_not_served(void **state)
@@ -1149,7 +1149,7 @@ static void standard_descriptors_are_not_served(void **state)
     (void)state;
     start();
     make_file("file", 10000);
-    assert_int_equal(ending_of(use_standard_input), 0);
+    assert_int_equal(run_in_child(use_standard_input), 0);
 }
 
 static bool serves(const char *name, int flags)

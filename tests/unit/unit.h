@@ -44,8 +44,20 @@ bool under_valgrind(void);
  * some of it. */
 bool under_qemu_user(void);
 
-/* Run a story in a child. @return its wait status, waitpid(2); 0: it came to its end */
-int ending_of(void (*story)(void));
+/* Run a function in a child. @return its wait status, waitpid(2); 0: it returned */
+int run_in_child(void (*function)(void));
+
+/* A test whose body runs in a child. `before` is done first, in the parent. */
+#define CHILD_TEST_AFTER(before, name)                                                             \
+    static void name##_in_child(void);                                                             \
+    static void name(void **state)                                                                 \
+    {                                                                                              \
+        (void)state;                                                                               \
+        before;                                                                                    \
+        assert_int_equal(run_in_child(name##_in_child), 0);                                        \
+    }                                                                                              \
+    static void name##_in_child(void)
+#define CHILD_TEST(name) CHILD_TEST_AFTER((void)0, name)
 
 /* Have faults of copies survived, as the library does as it starts. */
 void install_guard(void);
@@ -53,9 +65,9 @@ void install_guard(void);
 /* What the sanitizer asks for; a test may define its own. */
 const char *__asan_default_options(void);
 
-/* For a story, in place of cmocka's assertions: a child must not go on with the other tests. */
-#define in_story(holds) in_story_at((holds), #holds, __FILE__, __LINE__)
-void in_story_at(bool holds, const char *what, const char *file, int line);
+/* In a child, instead of cmocka's assertions: it must not go on with the other tests. */
+#define require(holds) require_at((holds), #holds, __FILE__, __LINE__)
+void require_at(bool holds, const char *what, const char *file, int line);
 
 /* Whether the file "log" has this in it. */
 bool logged(const char *what);
@@ -66,7 +78,7 @@ long status_number(pid_t process, const char *name);
 /* How many descriptors a process or thread, "self" for instance, has open. */
 size_t descriptors_of(const char *task);
 
-/* Go on as a user without rights. For a story. */
+/* Continue as a user without rights. For a child. */
 enum { SOMEBODY = 12345 }; /* a user id that is neither root nor ours */
 void become_somebody(void);
 
