@@ -45,7 +45,7 @@ static bool take_boolean(struct parser *parser, size_t count, char **arguments)
     return value != UNSET;
 }
 
-/* "16 MB", as ProFTPD's directives have it, "16M" as its RLimitMemory, "16MB", or bytes alone. */
+/* "16 MB" as in other directives of ProFTPD, "16M" as in RLimitMemory, "16MB", or bytes alone. */
 static bool take_size(struct parser *parser, size_t count, char **arguments)
 {
     static const char letters[] = "BKMGT";

@@ -35,8 +35,8 @@ static FILE *open_file(const char *path)
     int fd = libc_next(open64)(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
     FILE *file = fd != -1 ? libc_next(fdopen)(fd, "r") : NULL;
 
-    if (file == NULL && fd != -1)
-        (void)libc_next(close)(fd);
+    if (file == NULL)
+        libc_close(fd);
     return file;
 }
 

@@ -55,7 +55,7 @@ enum { UNSET = -1 };
 struct host {
     struct position at;
     struct config_list addresses;
-    int port, engine, sendfile; /* UNSET where it doesn't say */
+    int port, engine, sendfile; /* UNSET: no directive */
     bool is_default;
     struct position set_at[OUR_COUNT];
     struct config_binding first; /* of its addresses; port 0: it is not served */

@@ -17,7 +17,7 @@ enum filesystem {
     FILESYSTEM_HOLES,    /* left to the kernel: reading a mapping would fill the file's holes */
     FILESYSTEM_MAPPED,   /* a mapping shows what read() returns */
     FILESYSTEM_CHECKED,  /* as long as fstat(2) returns the same size, mtime and ctime */
-    FILESYSTEM_FUSE /* checked; and needs read-ahead of its own: docs/design.md, "Read-ahead" */
+    FILESYSTEM_FUSE      /* checked, and read ahead differently: docs/design.md, "Read-ahead" */
 };
 
 /*
@@ -43,7 +43,7 @@ struct filesystem_name {
 /*
  * Name the file system of a mount.
  * @param process  one that sees it
- * @param mount    as of filesystem_mount()
+ * @param mount    from filesystem_mount()
  */
 struct filesystem_name filesystem_name(pid_t process, uint64_t mount);
 

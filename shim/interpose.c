@@ -479,7 +479,7 @@ EXPORT int getsockopt(int fd, int level, int option, void *restrict value,
     int result = libc_next(getsockopt)(fd, level, option, value, length);
 
     if (result == 0)
-        readsize_told(fd, level, option, value, length);
+        readsize_enlarge(fd, level, option, value, length);
     return result;
 }
 

@@ -34,7 +34,7 @@ static struct shared {
     atomic_uint newest;     /* the last one started */
     atomic_uint ready;      /* the last one that has read in its files */
     _Atomic pid_t process;  /* of the newest, or of its successor */
-    _Atomic uint64_t start; /* as of process_start() */
+    _Atomic uint64_t start; /* from process_start() */
 } * shared;
 
 /* In the master. */
@@ -352,7 +352,7 @@ static void open_standard_descriptors(void)
 
     while ((fd = libc_next(open)("/dev/null", O_RDWR)) != -1 && fd <= STDERR_FILENO) {
     }
-    (void)libc_next(close)(fd);
+    libc_close(fd);
 }
 
 static void take_rights(void)
@@ -387,7 +387,7 @@ static void raise_oom_score(void)
         return;
     if (write(fd, highest, sizeof highest - 1) == -1)
         log_line("the keeper's oom_score_adj: %s", strerror(errno));
-    (void)libc_next(close)(fd);
+    libc_close(fd);
 }
 
 static void run(void *directives)

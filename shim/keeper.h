@@ -16,7 +16,7 @@
 void keeper_prepare(int count, char **arguments, char **environment);
 
 /* Fork a keeper for these directives. The former one holds its files until the new one is ready.
- * @return false: there is none, errno as of mmap(2) or fork(2) */
+ * @return false: there is none, errno of mmap(2) or fork(2) */
 bool keeper_start(const struct config *config);
 
 /* End the keeper, if there is one. */

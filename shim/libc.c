@@ -2,6 +2,8 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <string.h>
 
 _Atomic(libc_any_function *) libc_found[LIBC_FUNCTION_COUNT];
 
@@ -32,4 +34,23 @@ void libc_find_all(void)
 {
     for (int function = 0; function < LIBC_FUNCTION_COUNT; function++)
         (void)libc_ready((enum libc_function)function);
+}
+
+void libc_close(int fd)
+{
+    int saved = errno;
+
+    if (fd != -1)
+        (void)libc_next(close)(fd);
+    errno = saved;
+}
+
+size_t libc_read_file(const char *path, char *text, size_t size)
+{
+    int fd = libc_next(open)(path, O_RDONLY | O_CLOEXEC);
+    ssize_t length = fd != -1 ? libc_next(read)(fd, text, size - 1) : 0;
+
+    libc_close(fd);
+    text[length > 0 ? length : 0] = '\0';
+    return strlen(text);
 }

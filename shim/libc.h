@@ -121,6 +121,12 @@ libc_any_function *libc_find(enum libc_function function);
 /* Look up all of them, so that handlers find them. */
 void libc_find_all(void);
 
+/* Close past this library, unless `fd` is -1. Preserves errno. */
+void libc_close(int fd);
+
+/* Read a small file past this library, such as one of /proc. @return its length; 0: nothing */
+size_t libc_read_file(const char *path, char *text, size_t size);
+
 /* libc_next(read)(fd, buffer, count) calls the next definition. */
 #define libc_next(name) ((libc_##name##_function *)libc_ready(LIBC_##name))
 

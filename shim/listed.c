@@ -310,8 +310,7 @@ static bool map_file(struct listed_file *file, uint64_t memory, uint64_t *taken,
         mapped = fail(file, "no room for it in TransferMMapMaxMemory");
     if (mapped && !residency_map(&file->memory, fd, kind, &file->status))
         mapped = fail(file, "can't be mapped (%s): %s", strerror(errno), mapping_remedy(errno));
-    if (fd != -1)
-        (void)libc_next(close)(fd);
+    libc_close(fd);
     return mapped;
 }
 

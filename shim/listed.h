@@ -62,7 +62,7 @@ bool listed_is_same(const struct listed *held, const struct listed *found);
 /* Map the files that can be kept, in their order, as far as they fit into `memory` bytes. */
 void listed_map(struct listed *listed, uint64_t memory);
 
-/* Read in, and lock, what is mapped. @param on_piece  as of residency_read_in() */
+/* Read in, and lock, what is mapped. @param on_piece  see residency_read_in() */
 void listed_read_in(struct listed *listed, enum residency_mode mode,
                     bool (*on_piece)(size_t file, uint64_t bytes));
 

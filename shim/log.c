@@ -66,9 +66,7 @@ static int open_syslog(void)
 
     if (fd == -1 || connect(fd, (const struct sockaddr *)&address, sizeof address) == 0)
         return fd;
-    int failure = errno;
-    (void)libc_next(close)(fd);
-    errno = failure;
+    libc_close(fd);
     return -1;
 }
 
@@ -84,7 +82,7 @@ static bool write_to_syslog(const char *message)
         return false;
     if (length > 0)
         (void)send(fd, datagram, strnlen(datagram, sizeof datagram), MSG_NOSIGNAL);
-    (void)libc_next(close)(fd);
+    libc_close(fd);
     return true;
 }
 
@@ -115,7 +113,7 @@ static bool write_to_file(const char *message)
     if (fd == -1)
         return false;
     write_line(fd, message);
-    (void)libc_next(close)(fd);
+    libc_close(fd);
     return true;
 }
 
@@ -136,8 +134,7 @@ bool log_try(const char *chosen)
     if (!is(chosen, LOG_TO_SYSLOG))
         return !is_file(chosen) || safe_file_try(chosen);
     int fd = open_syslog();
-    if (fd != -1)
-        (void)libc_next(close)(fd);
+    libc_close(fd);
     return fd != -1;
 }
 

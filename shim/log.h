@@ -28,7 +28,7 @@ void log_begin_echo(void);
 void log_end_echo(void);
 
 /* True if a line could be written to this target. Makes no file.
- * @return false: errno of connect(2) for syslog, else as of safe_file_try() */
+ * @return false: errno of connect(2) for syslog, else of safe_file_try() */
 bool log_try(const char *target);
 
 /* The descriptor that lines go to, for a process that closes all others; -1: none. */

@@ -19,7 +19,7 @@ struct mapping {
 
 /*
  * Map a range of a file, shared and read-only: it shows the page cache that read() copies from.
- * @param kind   as of filesystem_of()
+ * @param kind   from filesystem_of()
  * @param start  a multiple of the page size
  * @return false: errno of mmap(2), `mapping` is empty
  */

@@ -3,7 +3,6 @@
 #include "libc.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -39,13 +38,8 @@ static uint64_t look_up(pid_t process)
     char path[32], line[1024];
 
     (void)snprintf(path, sizeof path, "/proc/%d/stat", process);
-    int fd = proc_is_ours() ? libc_next(open)(path, O_RDONLY | O_CLOEXEC) : -1;
-    if (fd == -1)
+    if (!proc_is_ours() || libc_read_file(path, line, sizeof line) == 0)
         return 0;
-    ssize_t length = libc_next(read)(fd, line, sizeof line - 1);
-    (void)libc_next(close)(fd);
-    line[length > 0 ? length : 0] = '\0';
-
     const char *field = strrchr(line, ')');
     if (field == NULL || field[1] == '\0')
         return 0;
@@ -113,7 +107,7 @@ static int fork_twice(void (*body)(void *argument), void *argument, int kept)
         /* before the server continues: it may bind its ports again */
         for (int fd = 0; fd <= STDERR_FILENO; fd++) {
             if (fd != kept)
-                (void)libc_next(close)(fd);
+                libc_close(fd);
         }
         process_close_from(STDERR_FILENO + 1);
         pid_t orphan = fork();
@@ -156,7 +150,7 @@ static bool close_listed_in_proc(int first)
     while ((entry = readdir(directory)) != NULL) {
         int fd = (int)strtol(entry->d_name, NULL, 10);
         if (entry->d_name[0] != '.' && fd >= first && fd != dirfd(directory))
-            (void)libc_next(close)(fd);
+            libc_close(fd);
     }
     (void)closedir(directory);
     return true;
@@ -170,5 +164,5 @@ void process_close_from(int first)
         getrlimit(RLIMIT_NOFILE, &most) == -1)
         return;
     for (int fd = first; fd < (int)most.rlim_cur; fd++)
-        (void)libc_next(close)(fd);
+        libc_close(fd);
 }

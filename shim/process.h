@@ -21,7 +21,7 @@ enum process_state { PROCESS_GONE, PROCESS_ALIVE, PROCESS_UNKNOWN };
  * Whether the process with this number and start time still runs. Unknown if /proc does not show it
  * (hidepid, or another PID namespace's /proc) while kill(2) finds it.
  * @param process  in the PID namespace of the caller; if not positive it is gone
- * @param start  as of process_start(); 0: not known
+ * @param start  from process_start(); 0: not known
  */
 enum process_state process_look(pid_t process, uint64_t start);
 

@@ -1,5 +1,4 @@
-/*
- * Reads of served descriptors. All functions are async-signal-safe and keep errno on success.
+/* Reads of served descriptors. All functions are async-signal-safe and preserve errno on success.
  */
 #ifndef READING_H
 #define READING_H
@@ -13,14 +12,14 @@
 #define READING_MOVES INT64_MIN
 
 /*
- * Read from memory, or, where that can't be mapped, from the kernel at the stream's offset.
+ * Read from memory, or from the kernel at the stream's offset.
  * @param offset  in the file, bytes; or READING_MOVES
- * @param result  out: as of preadv(2), with errno
- * @return false: it is the kernel's to answer, whose offset is right
+ * @param result  out: that of preadv(2), with errno
+ * @return false: the caller is to ask the kernel, whose offset is the stream's
  */
 bool reading_read(int fd, const struct iovec *parts, int count, off64_t offset, ssize_t *result);
 
-/* The same with parts that are the program's: they may be anywhere, or be read into. */
+/* The same with parts in the program's memory, which may be anywhere. */
 bool reading_readv(int fd, const struct iovec *parts, int count, off64_t offset, ssize_t *result);
 
 #endif

@@ -70,7 +70,7 @@ void readsize_settle(void)
     settled = true;
 }
 
-void readsize_told(int fd, int level, int option, void *value, const socklen_t *length)
+void readsize_enlarge(int fd, int level, int option, void *value, const socklen_t *length)
 {
     int saved = errno, told;
 

@@ -33,7 +33,7 @@ static const char *directory_of(const char *path, char *copy)
     return dirname(copy);
 }
 
-/* @return false: errno EPERM, or as of stat(2) */
+/* @return false: errno EPERM, or of stat(2) */
 static bool is_safe(const char *name)
 {
     struct stat64 directory;
@@ -68,13 +68,10 @@ int safe_file_open(const char *path, int flags, mode_t mode)
 bool safe_file_try(const char *path)
 {
     int fd = safe_file_open(path, O_WRONLY, 0);
-
-    if (fd != -1) {
-        (void)libc_next(close)(fd);
-        return true;
-    }
     char copy[PATH_MAX];
-    return errno == ENOENT && access(directory_of(path, copy), W_OK | X_OK) == 0;
+
+    libc_close(fd);
+    return fd != -1 || (errno == ENOENT && access(directory_of(path, copy), W_OK | X_OK) == 0);
 }
 
 struct safe_file_signals safe_file_block_signals(void)

@@ -16,14 +16,14 @@ void safe_file_as(uid_t user);
  * Open a file if its directory belongs to root or to the user of safe_file_as(), and is not
  * world-writable. No link is followed at its end.
  * @param flags  of open(2); O_NOFOLLOW, O_CLOEXEC, O_NOCTTY and O_NONBLOCK are added
- * @return descriptor; -1: errno EPERM for the directory, or as of stat(2) and open(2)
+ * @return descriptor; -1: errno EPERM for the directory, or of stat(2) and open(2)
  */
 int safe_file_open(const char *path, int flags, mode_t mode);
 
 /*
  * For the tool, with its effective rights: true if safe_file_open() could open a file for writing,
  * or create it. Creates none.
- * @return false: errno as of safe_file_open(), or access(2) for the directory
+ * @return false: errno of safe_file_open(), or access(2) for the directory
  */
 bool safe_file_try(const char *path);
 

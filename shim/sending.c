@@ -1,5 +1,6 @@
 #include "sending.h"
 
+#include "critical.h"
 #include "guard.h"
 #include "libc.h"
 #include "stream.h"
@@ -53,16 +54,13 @@ static bool is_ignored(int number)
  * @return 0: a signal has arrived */
 static size_t ask_ahead_between(int fd, const off64_t *offset, size_t left)
 {
-    sigset_t all, former, came;
+    sigset_t former, pending;
 
-    sigfillset(&all);
-    sigdelset(&all, SIGBUS);
-    sigdelset(&all, SIGSEGV);
-    (void)libc_next(pthread_sigmask)(SIG_BLOCK, &all, &former);
+    critical_block_signals(&former);
     size_t step = ask_ahead(fd, offset, left);
-    (void)sigpending(&came);
+    (void)sigpending(&pending);
     for (int number = 1; number < NSIG; number++) {
-        if (sigismember(&came, number) == 1 && sigismember(&former, number) == 0 &&
+        if (sigismember(&pending, number) == 1 && sigismember(&former, number) == 0 &&
             !is_ignored(number))
             step = 0;
     }

@@ -93,13 +93,20 @@ static bool started_by_inetd(void)
 
 /* ---- directives ---- */
 
-/* TransferMMapEngine for a connection to this server. */
-static bool engine_for(int connection)
+static struct sockaddr_storage local_address(int socket)
 {
     struct sockaddr_storage local = {.ss_family = AF_UNSPEC};
     socklen_t length = sizeof local;
 
-    (void)getsockname(connection, (struct sockaddr *)&local, &length);
+    (void)getsockname(socket, (struct sockaddr *)&local, &length);
+    return local;
+}
+
+/* TransferMMapEngine for a connection. */
+static bool engine_for(int connection)
+{
+    struct sockaddr_storage local = local_address(connection);
+
     return config_engine(&in_force, (const struct sockaddr *)&local);
 }
 
@@ -292,22 +299,15 @@ void server_accepted(int connection)
     accepted = connection;
 }
 
-static bool is_of_internet(int fd)
-{
-    struct sockaddr_storage local = {.ss_family = AF_UNSPEC};
-    socklen_t length = sizeof local;
-
-    return getsockname(fd, (struct sockaddr *)&local, &length) == 0 &&
-           (local.ss_family == AF_INET || local.ss_family == AF_INET6);
-}
-
 /* Called for several sockets, after each reload, and after the server has gone into background. */
 void server_listening(int fd)
 {
+    if (role == BYSTANDER || role == SESSION)
+        return;
     int saved = errno;
-
+    sa_family_t family = local_address(fd).ss_family;
     /* not ftpdctl's socket: the server listens on it before it forks into the background */
-    if (role != BYSTANDER && role != SESSION && is_of_internet(fd)) {
+    if (family == AF_INET || family == AF_INET6) {
         role = MASTER;
         status_serving();
         if (status_failure != 0)

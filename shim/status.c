@@ -116,7 +116,7 @@ static bool is_at(int fd, const char *path)
            file.st_ino == there.st_ino;
 }
 
-/* Give a file its name. @return false: errno as of status_share() */
+/* Give a file its name. @return false: errno of status_share() */
 static bool publish(const char *made, const char *path)
 {
     /* by link(2) where the file system lacks the flag; maps(5) then shows a deleted file */
@@ -131,9 +131,7 @@ static bool publish(const char *made, const char *path)
         return false;
     }
     bool replaced = may_be_replaced(former) && is_at(former, path) && rename(made, path) == 0;
-    int failure = errno;
-    (void)libc_next(close)(former);
-    errno = failure;
+    libc_close(former);
     return replaced;
 }
 
@@ -182,8 +180,7 @@ static bool lock_lasts(const char *path)
     int fd = safe_file_open(path, O_RDONLY, 0);
     bool lasts = fd != -1 && is_locked(fd);
 
-    if (fd != -1)
-        (void)libc_next(close)(fd);
+    libc_close(fd);
     return lasts;
 }
 
@@ -200,16 +197,15 @@ static bool make_file(char *shared, const char *path)
     if (fd == -1)
         return false;
     bool whole = fill_file(fd) && map(shared, fd);
-    int failure = errno;
-    (void)flock(fd, LOCK_EX | LOCK_NB);
-    (void)libc_next(close)(fd);
-    errno = failure;
+    if (whole)
+        (void)flock(fd, LOCK_EX | LOCK_NB);
+    libc_close(fd);
     if (whole) {
         ((struct status_header *)(void *)shared)->lock_lasts = lock_lasts(made);
         if (publish(made, path))
             return true;
-        failure = errno;
     }
+    int failure = errno;
     (void)unlink(made);
     errno = failure;
     return false;
@@ -352,7 +348,7 @@ static bool allocate(unsigned slot)
             posix_fallocate(fd, (off_t)(STATUS_FILES_AT + allocated * sizeof(struct status_file)),
                             (off_t)((count - allocated) * sizeof(struct status_file)));
     safe_file_restore_signals(&signals, failure);
-    (void)libc_next(close)(fd);
+    libc_close(fd);
     if (failure == 0)
         allocated = count;
     errno = failure;

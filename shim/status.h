@@ -55,7 +55,7 @@ enum status_keeping { STATUS_KEEPS_NOTHING, STATUS_READING_IN, STATUS_READY };
 struct status_keeper {
     int32_t process;
     uint32_t state;       /* enum status_keeping */
-    uint64_t start;       /* as of process_start() */
+    uint64_t start;       /* from process_start() */
     int64_t since;        /* seconds since the Epoch */
     uint64_t done, total; /* bytes read in, and to be read in */
     uint64_t files, most; /* how many are listed, and the bytes that they may take */
@@ -70,8 +70,8 @@ struct status_header {
     uint32_t files_at;      /* where the slots start, bytes: STATUS_FILES_AT */
     uint32_t file_size;     /* of a slot, bytes */
     int32_t master;         /* process that listens; 0: none does yet */
-    uint64_t master_since;  /* its start, as of process_start() */
-    uint64_t pid_namespace; /* in which it has that number, as of process_namespace() */
+    uint64_t master_since;  /* its start, from process_start() */
+    uint64_t pid_namespace; /* in which it has that number, from process_namespace() */
     uint64_t lock_lasts;    /* 1: flock(2)ed as long as a process maps the file */
     int64_t started;        /* seconds since the Epoch */
     int64_t directives_read;
@@ -121,7 +121,7 @@ struct status {
  *              NULL: none, in memory only
  * @return false: the file can't be created, the counters are shared in memory only. errno: EBUSY,
  *         it is that of a server that may still run; EAGAIN, of a process that starts; EEXIST, it
- *         is no status file; EPERM, the directory; or as of mmap(2), open(2), posix_fallocate(3),
+ *         is no status file; EPERM, the directory; or of mmap(2), open(2), posix_fallocate(3),
  *         rename(2)
  */
 bool status_share(const char *path);
@@ -145,13 +145,13 @@ uint64_t status_get(enum status_counter counter);
 /* What reading has cost all sessions. */
 struct status_costs *status_costs(void);
 
-/* Add 1 with a detail. STATUS_REFUSED: errno of mmap(2); STATUS_ODD: as of filesystem_mount() */
+/* Add 1 with a detail. STATUS_REFUSED: errno of mmap(2); STATUS_ODD: from filesystem_mount() */
 void status_note(enum status_counter counter, uint64_t detail);
 
 /* @return the last detail; 0: none */
 uint64_t status_last(enum status_counter counter);
 
-/* A file, as of fstat(2), was opened: count that if it is listed. */
+/* A file, from fstat(2), was opened: count that if it is listed. */
 void status_file_opened(const struct stat64 *file);
 
 /* Add what was read from a mapping, and by the kernel, if the file is listed. */
@@ -165,7 +165,7 @@ void status_keeper_is(const struct status_keeper *keeper);
 void status_files_begin(void);
 void status_files_end(void);
 
-/* Take the slot that has this path, so that its counters go on, or else a free one.
+/* Take the slot that has this path, so that its counters continue, or else a free one.
  * @return its number; STATUS_NO_SLOT: all are taken, or errno of posix_fallocate(3) */
 unsigned status_file_take(const char *path);
 
@@ -173,7 +173,7 @@ unsigned status_file_take(const char *path);
 void status_file_set(unsigned slot, unsigned line, const struct status_identity *identity,
                      uint64_t locked, uint64_t resident);
 
-/* The identity of a file as of fstat(2). */
+/* The identity of a file, from fstat(2). */
 struct status_identity status_identity_of(const struct stat64 *file);
 
 /* ---- others ---- */

@@ -147,7 +147,7 @@ static enum stream_reason serve(int fd, const struct stat64 *status)
     enum stream_reason reason = STREAM_FILESYSTEM;
     struct critical section = critical_enter();
     enum filesystem filesystem = filesystem_of(fd, status);
-    /* a file that may have been copied up between open(2) and fstat(2) can't be told from others */
+    /* a file that may have been copied up between open(2) and fstat(2) can't be distinguished */
     bool fresh = filesystem == FILESYSTEM_CHECKED && status->st_ctim.tv_sec >= atomic_load(&since);
 
     if (filesystem < FILESYSTEM_MAPPED || fresh)

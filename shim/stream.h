@@ -101,7 +101,7 @@ static inline bool stream_is_served(int fd)
 void stream_serve(off64_t min_size);
 void stream_serve_none(void);
 
-/* open(2) has returned `fd`: serve it if the policy says so. */
+/* open(2) has returned `fd`: serve it if the policy is to. */
 void stream_opened(int fd, int flags);
 
 /* `fd` is new, and not served: its number was closed by a direct system call. */

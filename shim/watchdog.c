@@ -124,17 +124,15 @@ enum watchdog_event watchdog_fork(void)
     progress->path[0] = '\0';
     atomic_store(&progress->replaces_parent, false);
     child = fork();
-    int failure = errno;
-    (void)libc_next(close)(ends[child == 0 ? 0 : 1]);
+    libc_close(ends[child == 0 ? 0 : 1]);
     pipe_end = ends[child == 0 ? 1 : 0];
     moved = now();
     if (child == 0)
         return WATCHDOG_CHILD;
     if (child > 0)
         return WATCHDOG_RUNNING;
-    (void)libc_next(close)(pipe_end);
+    libc_close(pipe_end);
     pipe_end = -1;
-    errno = failure;
     return WATCHDOG_FAILED;
 }
 
@@ -145,7 +143,7 @@ int watchdog_descriptor(void)
 
 static void forget_child(void)
 {
-    (void)libc_next(close)(pipe_end);
+    libc_close(pipe_end);
     pipe_end = -1;
 }
 

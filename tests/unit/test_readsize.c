@@ -39,7 +39,7 @@ static int told(int fd, int level, int option)
 
     assert_int_equal(getsockopt(fd, level, option, &value, &length), 0);
     errno = UNTOUCHED;
-    readsize_told(fd, level, option, &value, &length);
+    readsize_enlarge(fd, level, option, &value, &length);
     assert_int_equal(errno, UNTOUCHED);
     return value;
 }
@@ -87,7 +87,7 @@ static void other_questions_are_not_answered(void **state)
     readsize_policy(SIZE);
     assert_told_the_truth(fd, SOL_SOCKET, SO_RCVBUF);
     assert_told_the_truth(fd, IPPROTO_TCP, SO_SNDBUF); /* TCP_CORK or another of that number */
-    readsize_told(fd, SOL_SOCKET, SO_SNDBUF, small, &length);
+    readsize_enlarge(fd, SOL_SOCKET, SO_SNDBUF, small, &length);
     assert_int_equal(small[0], 1);
     assert_int_equal(small[1], 2);
     assert_int_equal(close(fd), 0);
@@ -133,7 +133,7 @@ static int begin_download(void)
     const socklen_t length = sizeof value;
 
     readsize_policy(SIZE);
-    readsize_told(scratch, SOL_SOCKET, SO_SNDBUF, &value, &length);
+    readsize_enlarge(scratch, SOL_SOCKET, SO_SNDBUF, &value, &length);
     assert_int_equal(value, SIZE);
     assert_int_equal(readsize_chosen(), SIZE);
     assert_int_equal(close(scratch), 0);
