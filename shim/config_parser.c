@@ -1,5 +1,7 @@
 #include "config_parser.h"
 
+#include "debug.h"
+
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -30,6 +32,7 @@ void parser_say(struct parser *parser, struct config_list *list, struct position
 
 struct host *parser_host(struct parser *parser)
 {
+    assert(parser->context != FOREIGN && parser->context != SKIPPED);
     if (parser->context == VIRTUAL_HOST)
         return &parser->hosts[parser->host_count - 1];
     return parser->context == GLOBAL ? &parser->global : &parser->own;

@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-static char *none; /* a page that nobody may touch */
+static char *none; /* an inaccessible page */
 static char *gone; /* two pages of a file that has only the first; see map_gone() */
 static char *page; /* of zeros, readable and writable; `none` follows it */
 static char buffer[PAGE * 2];
@@ -48,7 +48,7 @@ static int enter(void **state)
     return page != MAP_FAILED ? mprotect(none, PAGE, PROT_NONE) : -1;
 }
 
-/* In each test: cmocka installs handlers of its own before, and takes them away after. */
+/* In each test: before it, cmocka installs its own handlers, and removes them after it. */
 static void start(void)
 {
     map_gone();
@@ -117,7 +117,7 @@ static void bad_addresses_are_told(void **state)
     assert_false(guard_copy(gone, buffer, 1)); /* may only be read */
 }
 
-/* A buffer with a hole: what lies behind it may be anybody's. */
+/* A buffer with a hole: what is behind it must not change. */
 static void behind_a_fault_nothing_is_written(void **state)
 {
     enum { LENGTH = 8 * MIB };
@@ -323,7 +323,7 @@ static void note_readiness_and_return(int number)
     ready_in_handler = guard_ready();
 }
 
-/* The kernel blocks what sa_mask says, and nobody tells the library when. In a child, for the guard
+/* The kernel blocks what is in sa_mask without the library's notice. In a child, for the guard
  * asks always from then on. */
 static void run_handler_that_blocks_faults(void)
 {

@@ -283,7 +283,7 @@ MASTER_TEST(one_that_is_killed_is_missed)
     }
     require(missing);
     (void)sleep(2);
-    require(!keeper_is_missing()); /* it was said */
+    require(!keeper_is_missing()); /* it was returned */
     require(keeper_start(&config));
     for (int i = 0; i < 1000 && (keeper() == killed || header().keeper.state != STATUS_READY); i++)
         (void)usleep(10000);

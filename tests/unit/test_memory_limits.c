@@ -148,7 +148,7 @@ static void version_2(void)
     require(limits_memory() == 16 * MIB);
 }
 
-/* They are taken from all others, for good. */
+/* They are no longer available to others. */
 static void reserved_huge_pages(void)
 {
     see("0::/\n");

@@ -148,7 +148,7 @@ CHILD_TEST(a_child_s_signal_is_not_lost)
     require(sigpending(&pending) == 0 && sigismember(&pending, SIGCHLD) == 1);
     const struct timespec at_once = {0};
     require(sigtimedwait(&child_signal, NULL, &at_once) == SIGCHLD);
-    start_orphan(); /* and now it comes on top: the child is still to be waited for */
+    start_orphan(); /* another one while that child is still to be waited for */
     require(sigpending(&pending) == 0 && sigismember(&pending, SIGCHLD) == 1);
     require(waitpid(child, NULL, 0) == child);
 }
@@ -186,7 +186,7 @@ CHILD_TEST(another_child_s_signal_comes_meanwhile)
             (void)usleep(1000);
         require(children_signals > 0 && waitpid(child, NULL, 0) == child);
     }
-    require(ended > 0); /* else nothing came meanwhile */
+    require(ended > 0); /* else no signal arrived meanwhile */
 }
 
 CHILD_TEST(an_orphan_with_the_signal_blocked)

@@ -31,7 +31,7 @@ static int new_socket(int family, int type)
     return fd;
 }
 
-/* What a program is told of an option by the wrapper; its errno stays. */
+/* What the wrapper returns for an option; errno stays the same. */
 static int told(int fd, int level, int option)
 {
     int value = 0;
@@ -44,7 +44,7 @@ static int told(int fd, int level, int option)
     return value;
 }
 
-/* What the kernel says of the same, without the wrapper. */
+/* What the kernel returns, without the wrapper. */
 static int true_value(int fd, int level, int option)
 {
     int value = 0;
@@ -126,7 +126,7 @@ static void a_smaller_size_is_no_reason(void **state)
 
 /* ---- reads of a download ---- */
 
-/* A download of a session whose server was told SIZE. @return descriptor of a file */
+/* A download of a session with a transfer buffer of SIZE. @return descriptor of a file */
 static int begin_download(void)
 {
     int scratch = new_socket(AF_INET, SOCK_STREAM), value = OWN;
@@ -218,7 +218,7 @@ static void uploads_are_read_whole(void **state)
     (void)state;
     assert_int_equal(readsize_limit(upload, SIZE), SIZE);
     readsize_closing(upload);
-    assert_int_equal(dup2(fd, upload), upload); /* the number comes back as a file's */
+    assert_int_equal(dup2(fd, upload), upload); /* the number is reused for a file */
     assert_int_equal(readsize_limit(upload, SIZE), OWN);
     end_download(upload);
     assert_int_equal(close(fd), 0);

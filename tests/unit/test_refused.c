@@ -1,7 +1,8 @@
 /*
- * Each call in turn that asks the system for something, refused: a master is started, lists files
- * and serves them, over and over, and every time the next call in line comes to nothing. What is
- * read stays right. The linker puts the functions below in the place of libc's (--wrap).
+ * A master starts, lists files and serves them, again and again; each time the next of its calls
+ * for resources fails. What is read must stay right. The linker replaces libc's functions by those
+ * below
+ * (--wrap).
  */
 #include "config_file.h"
 #include "guard.h"

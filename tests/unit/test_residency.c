@@ -122,7 +122,7 @@ CHILD_TEST(what_may_not_be_locked_is_read_in)
         require(files[i].error == 0 && residency_bytes(&files[i]) == sizes[i]);
 }
 
-/* mincore(2) says "all" to those who may not write to a file. */
+/* mincore(2) reports all pages if the process may not write to the file. */
 CHILD_TEST(what_is_not_told_is_not_known)
 {
     struct stat64 status;

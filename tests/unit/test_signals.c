@@ -42,7 +42,7 @@ static void informed_handler(int number, siginfo_t *info, void *context)
     handler(number);
 }
 
-/* In each test: cmocka installs handlers of its own before, and takes them away after. */
+/* In each test: before it, cmocka installs its own handlers, and removes them after it. */
 static void start(void)
 {
     claimed = false;
@@ -50,7 +50,7 @@ static void start(void)
     signals_chain(SIGBUS, hook);
 }
 
-/* ---- what the program is told ---- */
+/* ---- what the program sees ---- */
 
 static void the_disposition_from_before_is_told(void **state)
 {
@@ -69,8 +69,8 @@ static void the_disposition_from_before_is_told(void **state)
     assert_int_equal(sigismember(&former.sa_mask, SIGUSR1), 0);
 }
 
-/* Lay down each in turn for a signal that the library stands before, and for one that it does not:
- * the kernel's word on the former dispositions is the same. */
+/* Install each in turn for a chained signal and for another one: the former dispositions that are
+ * reported must be the same. */
 static void dispositions_are_told_as_the_kernel_does(void **state)
 {
     struct sigaction actions[] = {

@@ -226,7 +226,7 @@ static void list_colliding(uint64_t from, uint64_t to)
     status_files_end();
 }
 
-/* How many of them are counted, each in a slot of its own. */
+/* How many of them are counted, each in another slot. */
 static uint64_t count_colliding(uint64_t from, uint64_t to)
 {
     uint64_t before = status_get(STATUS_LISTED), slots = 0;
@@ -411,7 +411,7 @@ STATUS_TEST(a_session_that_overwrites_all_does_no_harm)
     share();
     char *start = index_of_files() - in_file;
     require(memcmp(start, "xfermmap", 8) == 0);
-    for (size_t at = 0; at < 2 * in_file; at += PAGE) /* whoever goes beyond it faults */
+    for (size_t at = 0; at < 2 * in_file; at += PAGE) /* an access beyond it faults */
         (void)mmap(start + all + at, PAGE, PROT_NONE,
                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
     for (size_t i = 0; i < COUNT(patterns); i++) {
@@ -491,7 +491,7 @@ STATUS_TEST(a_log_without_a_target_is_standard_error)
     require(length > 0 && strstr(line, ": libxfermmap: one 1\n") != NULL);
     require(strstr(line, ": libxfermmap: two\n") != NULL && strstr(line, "none") == NULL);
 
-    /* nobody reads it, and then the number is another file's */
+    /* a closed pipe, and then another file with that number */
     sigset_t pending;
     require(close(ends[0]) == 0);
     log_line("three");
@@ -566,7 +566,7 @@ static void tell_directives(void)
     status_directives("/x", engine);
 }
 
-/* Each of them is the first to touch what has gone. */
+/* Each of them is the first to touch the truncated file. */
 STATUS_TEST(whoever_comes_to_a_truncated_file_first_goes_on)
 {
     void (*const touches[])(void) = {take_one,        set_one,       read_one,
@@ -605,7 +605,7 @@ STATUS_TEST(without_a_file_all_slots_are_shared_in_memory)
     require(access("status", F_OK) == -1);
 }
 
-/* ---- whose file it is ---- */
+/* ---- is another server using the file? ---- */
 
 static void serve(void)
 {
@@ -648,7 +648,7 @@ static void the_file_of_a_server_at_work_is_not_taken(void **state)
 {
     (void)state;
     if (under_qemu_user())
-        skip(); /* it tells a process another start time than it tells others */
+        skip(); /* it reports another start time of a process to itself than to others */
     (void)unlink("status");
     assert_int_equal(run_in_child(serve_and_share_with_another), 0);
 }
@@ -685,7 +685,7 @@ STATUS_TEST(where_everybody_may_write_there_is_no_file)
     require(access("open/status", F_OK) == -1 && rmdir("open") == 0);
 }
 
-/* The file is written with the rights of whoever runs this. */
+/* The file is written with the rights of the user who runs the test. */
 static int enter(void **state)
 {
     safe_file_as(geteuid());

@@ -23,7 +23,7 @@
 
 enum { UNTOUCHED = 1234 /* an errno that no call sets */, LARGEST_WINDOW = 4 * MIB };
 
-static char *none; /* NONE bytes that nobody may touch */
+static char *none; /* NONE inaccessible bytes */
 static char *page; /* readable and writable; `none` follows it */
 static char *read_only;
 static char *large; /* LARGE bytes */
@@ -47,7 +47,7 @@ static int enter(void **state)
     return mprotect(none, NONE, PROT_NONE) == 0 ? unit_enter(state) : -1;
 }
 
-/* In each test: cmocka installs handlers of its own before, and takes them away after. */
+/* In each test: before it, cmocka installs its own handlers, and removes them after it. */
 static void start(void)
 {
     install_guard();
@@ -116,7 +116,7 @@ static off64_t seek_served(int fd, off64_t offset, int whence)
     return stream_seek(fd, offset, whence, &result) ? result : lseek64(fd, offset, whence);
 }
 
-/* Where the kernel's own offset stands. */
+/* The kernel's offset. */
 static off64_t kernel_offset(int fd)
 {
     return lseek64(fd, 0, SEEK_CUR);
@@ -769,7 +769,7 @@ static void bad_buffers(void **state)
     }
 }
 
-/* The kernel refuses addresses of its own half before it looks at the file. */
+/* The kernel refuses addresses in its half before it looks at the file. */
 static void buffers_beyond_user_space(void **state)
 {
     void *const buffers[] = {(void *)(UINT64_C(1) << 63), (void *)UINT64_C(0xffff800000001000),
@@ -987,7 +987,7 @@ static void without_the_guard_the_kernel_reads(void **state)
     guard_mask_changed();
     (void)seek_same(&twins, 500, SEEK_SET);
     (void)read_same(&twins, large, 1000);
-    assert_int_equal(status_get(STATUS_BYTES), before); /* let go for good */
+    assert_int_equal(status_get(STATUS_BYTES), before); /* released */
     assert_same_offset(&twins);
     close_twins(&twins);
 }
@@ -1321,7 +1321,7 @@ static void read_parts_same(const struct twins *twins, off64_t offset)
     }
 }
 
-/* Make `target` a duplicate, or an opening of its own. */
+/* Make `target` a duplicate, or open the file again. */
 static void reopen(struct twins *target, const struct twins *source)
 {
     close_twins(target);

@@ -27,7 +27,7 @@ static const char *const names[FILES] = {"0", "1", "2", "3", "4"};
 static atomic_bool wrong;
 static unsigned rounds; /* that each of them makes */
 
-/* A word of a file tells which file and where it is. */
+/* A word of a file holds the file and the offset. */
 static uint64_t word(unsigned file, size_t index)
 {
     return (uint64_t)file << 56 | (uint64_t)index << 8 | 1;

@@ -89,7 +89,7 @@ CHILD_TEST(a_child_that_stays_is_given_up)
     require(!watchdog_is_hung("/dead/other"));
 
     if (watchdog_fork() == WATCHDOG_CHILD) {
-        for (int i = 0; i < 2 * WATCHDOG_SECONDS; i++) { /* it goes on all the time */
+        for (int i = 0; i < 2 * WATCHDOG_SECONDS; i++) { /* it is slow, but does not hang */
             watchdog_touch("/slow/file");
             (void)usleep(600000);
         }
@@ -154,7 +154,7 @@ CHILD_TEST(a_child_takes_the_parent_s_place)
     if (watchdog_fork() == WATCHDOG_CHILD) {
         watchdog_touch("/a");
         watchdog_replace_parent();
-        if (watchdog_fork() == WATCHDOG_CHILD) { /* it has a child of its own */
+        if (watchdog_fork() == WATCHDOG_CHILD) { /* it has a child, too */
             watchdog_touch("/b");
             _exit(7);
         }

@@ -55,7 +55,7 @@ int madvise(void *memory, size_t length, int advice)
     return (int)syscall(SYS_madvise, memory, length, advice);
 }
 
-/* No test waits for ever. */
+/* No test waits endlessly. */
 static void set_watchdog(void)
 {
     (void)alarm(under_valgrind() || under_qemu_user() ? 900 : 300);

@@ -5,7 +5,7 @@
 #ifndef UNIT_H
 #define UNIT_H
 
-/* cmocka.h wants these before it */
+/* cmocka.h needs these before it */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -23,7 +23,7 @@ enum { PAGE = 4096, KIB = 1 << 10, MIB = 1 << 20 };
 int unit_enter(void **state);
 int unit_leave(void **state);
 
-/* The byte at an offset of a test file. Never 0: what pads a truncated page stands out. */
+/* The byte at an offset of a test file. Never 0, as the padding of a truncated page is. */
 unsigned char content(off64_t offset);
 
 /* (Re)write `length` bytes of a file, made if it is not there, from `offset` on. */
@@ -40,8 +40,8 @@ size_t mapped_bytes(const char *name);
  * of each byte. */
 bool under_valgrind(void);
 
-/* Whether the kernel is qemu-user's, which stands in for that of another architecture, and lacks
- * some of it. */
+/* Whether the kernel is qemu-user's, which emulates that of another architecture, but not all of
+ * it. */
 bool under_qemu_user(void);
 
 /* Run a function in a child. @return its wait status, waitpid(2); 0: it returned */
@@ -65,7 +65,7 @@ void install_guard(void);
 /* What the sanitizer asks for; a test may define its own. */
 const char *__asan_default_options(void);
 
-/* In a child, instead of cmocka's assertions: it must not go on with the other tests. */
+/* In a child, instead of cmocka's assertions: it must not run the other tests. */
 #define require(holds) require_at((holds), #holds, __FILE__, __LINE__)
 void require_at(bool holds, const char *what, const char *file, int line);
 
