@@ -190,10 +190,11 @@ static void take_variables(struct parser *parser, const struct config_list *name
 {
     for (size_t i = 0; i < names->count; i++) {
         bool set = secure_getenv(names->items[i]) != NULL;
-        parser_say(parser, set ? &parser->config->variables : &parser->config->notes,
-                   parser->source->at, "%%{env:%s} is %s", names->items[i],
-                   set ? "taken from this environment; the server needs the same"
-                       : "not set, and replaced by nothing; set it in the server's environment");
+        parser_message(
+            parser, set ? &parser->config->variables : &parser->config->notes, parser->source->at,
+            "%%{env:%s} is %s", names->items[i],
+            set ? "taken from this environment; the server needs the same"
+                : "not set, and replaced by nothing; set it in the server's environment");
     }
 }
 
@@ -220,8 +221,8 @@ static void take_line(struct parser *parser, char *text)
 
 bool config_read(const char *path, struct config *config)
 {
-    struct host nothing_said = parser_new_host((struct position){path, 1});
-    struct parser parser = {.config = config, .own = nothing_said, .global = nothing_said};
+    struct host no_directives = parser_new_host((struct position){path, 1});
+    struct parser parser = {.config = config, .own = no_directives, .global = no_directives};
 
     *config = (struct config){.valid = true,
                               .min_size = DEFAULT_MIN_SIZE,

@@ -9,8 +9,8 @@
 
 /* ---- messages ---- */
 
-void parser_say(struct parser *parser, struct config_list *list, struct position at,
-                const char *format, ...)
+void parser_message(struct parser *parser, struct config_list *list, struct position at,
+                    const char *format, ...)
 {
     char *what = NULL, *message = NULL;
     va_list arguments;
@@ -164,8 +164,8 @@ void parser_end_file(struct parser *parser)
 {
     while (parser->depth > parser->source->depth) {
         const struct section *section = &parser->sections[parser->depth - 1];
-        parser_say(parser, &parser->config->errors, section->at, "<%s>: not closed; expected </%s>",
-                   section->name, section->name);
+        parser_message(parser, &parser->config->errors, section->at,
+                       "<%s>: not closed; expected </%s>", section->name, section->name);
         parser->context = parser->sections[--parser->depth].outside;
     }
 }

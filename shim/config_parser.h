@@ -76,15 +76,16 @@ struct parser {
 };
 
 /* Add "path:line: message" to one of parser->config's lists. An error makes the file invalid. */
-__attribute__((format(printf, 4, 5))) void parser_say(struct parser *parser,
-                                                      struct config_list *list, struct position at,
-                                                      const char *format, ...);
+__attribute__((format(printf, 4, 5))) void parser_message(struct parser *parser,
+                                                          struct config_list *list,
+                                                          struct position at, const char *format,
+                                                          ...);
 
 /* The same for the line that is being read. */
 #define parser_error(parser, ...)                                                                  \
-    parser_say(parser, &(parser)->config->errors, (parser)->source->at, __VA_ARGS__)
+    parser_message(parser, &(parser)->config->errors, (parser)->source->at, __VA_ARGS__)
 #define parser_note(parser, ...)                                                                   \
-    parser_say(parser, &(parser)->config->notes, (parser)->source->at, __VA_ARGS__)
+    parser_message(parser, &(parser)->config->notes, (parser)->source->at, __VA_ARGS__)
 
 /* The host that a line is about. Not in FOREIGN. */
 struct host *parser_host(struct parser *parser);

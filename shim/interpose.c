@@ -74,100 +74,79 @@ OPEN_2(__openat64_2, (int directory, const char *path, int flags), directory, pa
 
 /* ---- reading ---- */
 
-struct answer {
-    bool given;
-    ssize_t bytes;
-};
-
-static const struct answer no_answer = {.given = false};
+static const struct reading not_answered = {.answered = false};
 
 /* Not inline: its frame would slow down reads of sockets. */
-__attribute__((noinline)) static struct answer ask_stream(int fd, void *buffer, size_t count,
-                                                          off64_t offset)
+__attribute__((noinline)) static struct reading ask_stream(int fd, void *buffer, size_t count,
+                                                           off64_t offset)
 {
     struct iovec part = {buffer, count};
-    struct answer answer = no_answer;
 
-    answer.given = reading_read(fd, &part, 1, offset, &answer.bytes);
-    return answer;
+    return reading_read(fd, &part, 1, offset);
 }
 
-static inline struct answer from_memory(int fd, void *buffer, size_t count)
+/* Reads of a download may be shortened. */
+static inline struct reading read_on(int fd, void *buffer, size_t *count)
 {
-    return stream_is_served(fd) ? ask_stream(fd, buffer, count, READING_MOVES) : no_answer;
+    *count = readsize_limit(fd, *count);
+    return stream_is_served(fd) ? ask_stream(fd, buffer, *count, READING_MOVES) : not_answered;
 }
 
-static inline struct answer from_memory_at(int fd, void *buffer, size_t count, off64_t offset)
+static inline struct reading read_at(int fd, void *buffer, size_t count, off64_t offset)
 {
-    return stream_is_served(fd) && offset >= 0 ? ask_stream(fd, buffer, count, offset) : no_answer;
+    return stream_is_served(fd) && offset >= 0 ? ask_stream(fd, buffer, count, offset)
+                                               : not_answered;
 }
 
-static struct answer from_memory_to_parts(int fd, const struct iovec *parts, int count,
-                                          off64_t offset)
+static struct reading readv_at(int fd, const struct iovec *parts, int count, off64_t offset)
 {
-    struct answer answer = no_answer;
-
-    answer.given = reading_readv(fd, parts, count, offset, &answer.bytes);
-    return answer;
-}
-
-static struct answer from_memory_to_parts_at(int fd, const struct iovec *parts, int count,
-                                             off64_t offset)
-{
-    return offset >= 0 ? from_memory_to_parts(fd, parts, count, offset) : no_answer;
+    return offset >= 0 ? reading_readv(fd, parts, count, offset) : not_answered;
 }
 
 /* preadv2(2) is preadv(2), or readv(2) with an offset of -1; with flags it is left to the kernel.
  */
-static struct answer from_memory_with_flags(int fd, const struct iovec *parts, int count,
-                                            off64_t offset, int flags)
+static struct reading readv_with_flags(int fd, const struct iovec *parts, int count, off64_t offset,
+                                       int flags)
 {
-    if (offset != -1)
-        return flags == 0 ? from_memory_to_parts_at(fd, parts, count, offset) : no_answer;
+    if (flags == 0 && offset == -1)
+        return reading_readv(fd, parts, count, READING_MOVES);
     if (flags == 0)
-        return from_memory_to_parts(fd, parts, count, READING_MOVES);
-    stream_hand_over(fd, STREAM_ODD);
-    return no_answer;
+        return readv_at(fd, parts, count, offset);
+    if (offset == -1)
+        stream_hand_over(fd, STREAM_ODD);
+    return not_answered;
 }
 
 #define READ(name, parameters, ask, ...)                                                           \
     EXPORT ssize_t name parameters                                                                 \
     {                                                                                              \
-        struct answer answer = ask;                                                                \
-        return answer.given ? answer.bytes : libc_next(name)(__VA_ARGS__);                         \
+        struct reading reading = ask;                                                              \
+        return reading.answered ? reading.bytes : libc_next(name)(__VA_ARGS__);                    \
     }
 
-/* Reads of a download may be shortened. */
-static inline struct answer from_memory_next(int fd, void *buffer, size_t *count)
-{
-    *count = readsize_limit(fd, *count);
-    return from_memory(fd, buffer, *count);
-}
-
-READ(read, (int fd, void *buffer, size_t count), from_memory_next(fd, buffer, &count), fd, buffer,
-     count)
+READ(read, (int fd, void *buffer, size_t count), read_on(fd, buffer, &count), fd, buffer, count)
 READ(__read_chk, (int fd, void *buffer, size_t count, size_t size),
-     count <= size ? from_memory_next(fd, buffer, &count) : no_answer, fd, buffer, count, size)
-READ(pread, (int fd, void *buffer, size_t count, off_t offset),
-     from_memory_at(fd, buffer, count, offset), fd, buffer, count, offset)
+     count <= size ? read_on(fd, buffer, &count) : not_answered, fd, buffer, count, size)
+READ(pread, (int fd, void *buffer, size_t count, off_t offset), read_at(fd, buffer, count, offset),
+     fd, buffer, count, offset)
 READ(pread64, (int fd, void *buffer, size_t count, off64_t offset),
-     from_memory_at(fd, buffer, count, offset), fd, buffer, count, offset)
+     read_at(fd, buffer, count, offset), fd, buffer, count, offset)
 READ(__pread_chk, (int fd, void *buffer, size_t count, off_t offset, size_t size),
-     count <= size ? from_memory_at(fd, buffer, count, offset) : no_answer, fd, buffer, count,
-     offset, size)
+     count <= size ? read_at(fd, buffer, count, offset) : not_answered, fd, buffer, count, offset,
+     size)
 READ(__pread64_chk, (int fd, void *buffer, size_t count, off64_t offset, size_t size),
-     count <= size ? from_memory_at(fd, buffer, count, offset) : no_answer, fd, buffer, count,
-     offset, size)
+     count <= size ? read_at(fd, buffer, count, offset) : not_answered, fd, buffer, count, offset,
+     size)
 READ(readv, (int fd, const struct iovec *parts, int count),
-     from_memory_to_parts(fd, parts, count, READING_MOVES), fd, parts, count)
+     reading_readv(fd, parts, count, READING_MOVES), fd, parts, count)
 READ(preadv, (int fd, const struct iovec *parts, int count, off_t offset),
-     from_memory_to_parts_at(fd, parts, count, offset), fd, parts, count, offset)
+     readv_at(fd, parts, count, offset), fd, parts, count, offset)
 READ(preadv64, (int fd, const struct iovec *parts, int count, off64_t offset),
-     from_memory_to_parts_at(fd, parts, count, offset), fd, parts, count, offset)
+     readv_at(fd, parts, count, offset), fd, parts, count, offset)
 READ(preadv2, (int fd, const struct iovec *parts, int count, off_t offset, int flags),
-     from_memory_with_flags(fd, parts, count, offset, flags), fd, parts, count, offset, flags)
+     readv_with_flags(fd, parts, count, offset, flags), fd, parts, count, offset, flags)
 READ(preadv64v2, (int fd, const struct iovec *parts, int count, off64_t offset, int flags),
-     from_memory_with_flags(fd, parts, count, offset, flags), fd, parts, count, offset, flags)
+     readv_with_flags(fd, parts, count, offset, flags), fd, parts, count, offset, flags)
 
 /* ---- the offset ---- */
 
@@ -310,7 +289,7 @@ EXPORT ssize_t sendfile(int out, int in, off_t *offset, size_t count)
     if (offset == NULL)
         stream_hand_over(in, STREAM_SEND);
     ssize_t sent = libc_next(sendfile)(out, in, offset, count);
-    sending_sent(in, sent);
+    sending_count(in, sent);
     return sent;
 }
 

@@ -179,7 +179,7 @@ static void become_keeper(enum status_keeping keeping)
     state.process = getpid();
     state.start = process_start(state.process);
     state.state = keeping;
-    status_keeper_is(&state);
+    status_set_keeper(&state);
     atomic_store(&shared->start, state.start);
     atomic_store(&shared->process, state.process);
 }
@@ -198,7 +198,7 @@ static bool on_piece(size_t file, uint64_t bytes)
 {
     watchdog_touch(held.files[file]->path);
     state.done = bytes;
-    status_keeper_is(&state);
+    status_set_keeper(&state);
     return goes_on();
 }
 
@@ -272,7 +272,7 @@ static void log_hung(void)
                  "passed over, and tried again after a "
                  "minute",
                  watchdog_hung_path(), WATCHDOG_SECONDS);
-    status_keeper_is(&state);
+    status_set_keeper(&state);
 }
 
 /* Look at all files. @return false: this keeper is to end */
@@ -464,7 +464,7 @@ void keeper_end(void)
     atomic_store(&shared->ready, atomic_fetch_add(&shared->newest, 1) + 1);
     status_files_begin(); /* no files */
     status_files_end();
-    status_keeper_is(&(struct status_keeper){.state = STATUS_KEEPS_NOTHING});
+    status_set_keeper(&(struct status_keeper){.state = STATUS_KEEPS_NOTHING});
 }
 
 bool keeper_is_wanted(void)

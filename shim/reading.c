@@ -48,7 +48,7 @@ static const enum stream_reason reasons[] = {/* to hand the stream over */
                                              [REFUSED] = STREAM_REFUSED};
 
 struct outcome {
-    bool answered;
+    struct reading reading;
     enum stream_reason reason; /* to hand the stream over: STREAM_NO_REASON, it is served on */
 };
 
@@ -256,26 +256,27 @@ static bool advance(struct stream *stream, off64_t from, off64_t to)
 
 /* Have the kernel read what the stream's offset has moved over, and set the offset to where that
  * ended. Without cancellation, which would leave the stream in use. */
-static void read_by_kernel(struct stream *stream, const struct request *request, bool moves,
-                           off64_t offset, ssize_t length, ssize_t *result)
+static ssize_t read_by_kernel(struct stream *stream, const struct request *request, bool moves,
+                              off64_t offset, ssize_t length)
 {
     int fd = stream_fd(stream), cancel_state;
+    ssize_t result = -1;
 
     errno = EBADF;
-    *result = -1;
     (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
     /* another thread may have closed it, or handed it over: then it is still open */
     bool open = atomic_load(&stream->served) || stream_offset(stream) == STREAM_RELEASED;
     if (open)
-        *result = libc_next(preadv64)(fd, request->parts, request->count, offset);
+        result = libc_next(preadv64)(fd, request->parts, request->count, offset);
     (void)pthread_setcancelstate(cancel_state, NULL);
     int failure = errno;
-    ssize_t got = *result > 0 ? *result : 0;
+    ssize_t got = result > 0 ? result : 0;
     if (open && moves && got != length && !advance(stream, offset + length, offset + got) &&
         stream_offset(stream) == STREAM_RELEASED)
         (void)libc_next(lseek64)(fd, got - length, SEEK_CUR);
     errno = failure;
     stream_count_kernel(stream, got);
+    return result;
 }
 
 /* True if the last byte that was read is a zero. */
@@ -293,7 +294,7 @@ static bool ends_in_zero(const struct request *request, ssize_t bytes)
 
 /* @param exclusive  true: the caller holds the busy flag */
 static struct outcome answer(struct stream *stream, const struct request *request, off64_t at,
-                             bool exclusive, ssize_t *result)
+                             bool exclusive)
 {
     bool moves = at == READING_MOVES;
     off64_t offset;
@@ -321,18 +322,18 @@ static struct outcome answer(struct stream *stream, const struct request *reques
     enum copied copied = !mapped       ? LEFT
                          : length == 0 ? COPIED
                                        : copy_request(stream, request, offset, (size_t)length);
-    *result = length;
+    ssize_t result = length;
     if (copied == COPIED) {
         stream->bytes += (uint64_t)length;
         status_add(STATUS_BYTES, (uint64_t)length);
     } else {
-        read_by_kernel(stream, request, moves, offset, length, result);
+        result = read_by_kernel(stream, request, moves, offset, length);
+        if (exclusive)
+            stream->zero_ended = is_checked(stream) && ends_in_zero(request, result);
     }
-    if (exclusive && copied != COPIED)
-        stream->zero_ended = is_checked(stream) && ends_in_zero(request, *result);
     if (turn != NULL)
         turn_add(turn, since, (size_t)length);
-    return (struct outcome){.answered = true, .reason = reasons[copied]};
+    return (struct outcome){.reading = {true, result}, .reason = reasons[copied]};
 }
 
 /* Compute the length. @return false: the request is odd: the kernel is to answer */
@@ -348,45 +349,43 @@ static bool measure(struct request *request)
     return true;
 }
 
-bool reading_read(int fd, const struct iovec *parts, int count, off64_t offset, ssize_t *result)
+struct reading reading_read(int fd, const struct iovec *parts, int count, off64_t offset)
 {
+    struct outcome outcome = {.reason = STREAM_BLOCKED};
+
     if (!stream_is_served(fd))
-        return false;
+        return outcome.reading;
     pthread_testcancel(); /* read(2) is a cancellation point */
     struct stream *stream = stream_enter(fd);
     if (stream == NULL)
-        return false;
+        return outcome.reading;
 
     struct request request = {.count = count, .parts = parts};
-    struct outcome outcome = {.answered = false};
     int saved = errno;
-    if (!guard_ready()) {
-        outcome.reason = STREAM_BLOCKED;
-    } else if (!measure(&request)) {
+    bool ready = guard_ready();
+    if (ready && !measure(&request)) {
         outcome.reason = STREAM_ODD;
-    } else {
+    } else if (ready) {
         bool exclusive = !atomic_flag_test_and_set(&stream->busy);
-        outcome = answer(stream, &request, offset, exclusive, result);
+        outcome = answer(stream, &request, offset, exclusive);
         if (exclusive)
             atomic_flag_clear(&stream->busy);
     }
-    if (!outcome.answered || *result >= 0)
+    if (!outcome.reading.answered || outcome.reading.bytes >= 0)
         errno = saved;
     if (outcome.reason != STREAM_NO_REASON)
         stream_hand_over(fd, outcome.reason);
     stream_leave(stream);
-    return outcome.answered;
+    return outcome.reading;
 }
 
-bool reading_readv(int fd, const struct iovec *parts, int count, off64_t offset, ssize_t *result)
+struct reading reading_readv(int fd, const struct iovec *parts, int count, off64_t offset)
 {
     struct iovec copies[MAX_PARTS];
 
-    if (!stream_is_served(fd))
-        return false;
-    if (count >= 1 && count <= MAX_PARTS && guard_ready() &&
+    if (stream_is_served(fd) && count >= 1 && count <= MAX_PARTS && guard_ready() &&
         guard_copy(copies, parts, (size_t)count * sizeof *parts))
-        return reading_read(fd, copies, count, offset, result);
+        return reading_read(fd, copies, count, offset);
     stream_hand_over(fd, STREAM_ODD);
-    return false;
+    return (struct reading){.answered = false};
 }

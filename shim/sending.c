@@ -89,7 +89,7 @@ static ssize_t send_and_ask_ahead(int out, int in, off64_t *offset, size_t count
     return (ssize_t)sent;
 }
 
-void sending_sent(int fd, ssize_t bytes)
+void sending_count(int fd, ssize_t bytes)
 {
     struct stream *stream = bytes > 0 ? stream_enter(fd) : NULL;
 
@@ -106,6 +106,6 @@ ssize_t sending_send(int out, int in, off64_t *offset, size_t count)
     bool asks = stream_is_served(in) && readahead_wanted() && count >= LARGE_SEND;
     ssize_t sent = asks ? send_and_ask_ahead(out, in, offset, count)
                         : libc_next(sendfile64)(out, in, offset, count);
-    sending_sent(in, sent);
+    sending_count(in, sent);
     return sent;
 }

@@ -8,6 +8,6 @@
 ssize_t sending_send(int out, int in, off64_t *offset, size_t count);
 
 /* Count the result of a call in which the kernel sent from a descriptor. Preserves errno. */
-void sending_sent(int fd, ssize_t bytes);
+void sending_count(int fd, ssize_t bytes);
 
 #endif

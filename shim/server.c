@@ -184,7 +184,7 @@ static bool put_in_force(void)
     in_force = config;
     if (role == BYSTANDER)
         share_status();
-    status_directives(config_path, config_engine_anywhere(&in_force));
+    status_set_directives(config_path, config_engine_anywhere(&in_force));
     serve_if(role == SESSION ? engine_for(STDIN_FILENO) : in_force.engine);
     readahead_policy(in_force.read_ahead);
     if (role != SESSION)
@@ -210,7 +210,7 @@ static void log_buffer(void)
     static size_t logged = 1; /* no buffer is that small */
     size_t buffer = readsize_chosen();
 
-    status_buffer_is(buffer);
+    status_set_buffer(buffer);
     if (buffer == logged || in_force.read_size == 0 || !config_engine_anywhere(&in_force))
         return;
     logged = buffer;
@@ -309,7 +309,7 @@ void server_listening(int fd)
     /* not ftpdctl's socket: the server listens on it before it forks into the background */
     if (family == AF_INET || family == AF_INET6) {
         role = MASTER;
-        status_serving();
+        status_set_master();
         if (status_failure != 0)
             log_status_failure();
         log_buffer();
@@ -362,7 +362,7 @@ void server_in_child(void)
 
 static bool on_fault(int number, siginfo_t *info, void *context)
 {
-    return (info->si_code > 0 && status_lost(info->si_addr)) || guard_fault(number, info, context);
+    return (info->si_code > 0 && status_fault(info->si_addr)) || guard_fault(number, info, context);
 }
 
 static void begin(void)

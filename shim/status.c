@@ -43,7 +43,7 @@ static unsigned allocated;       /* slots of the file */
 
 /* ---- the master ---- */
 
-void status_serving(void)
+void status_set_master(void)
 {
     /* what the server opens while it starts is no download */
     for (size_t i = 0; status->header.master == 0 && i < STATUS_COUNTER_COUNT; i++)
@@ -53,14 +53,14 @@ void status_serving(void)
     status->header.master = getpid();
 }
 
-void status_directives(const char *path, bool engine)
+void status_set_directives(const char *path, bool engine)
 {
     (void)snprintf(status->header.directives, sizeof status->header.directives, "%s", path);
     status->header.directives_read = time(NULL);
     status->header.engine = engine;
 }
 
-void status_buffer_is(size_t bytes)
+void status_set_buffer(size_t bytes)
 {
     status->header.buffer = bytes;
 }
@@ -231,7 +231,7 @@ bool status_share(const char *path)
     return made || path == NULL;
 }
 
-bool status_lost(const void *address)
+bool status_fault(const void *address)
 {
     uintptr_t start = (uintptr_t)status, within = (uintptr_t)address - start;
     const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
@@ -324,7 +324,7 @@ void status_file_read(dev_t device, ino64_t inode, uint64_t bytes, uint64_t byte
 
 /* ---- the keeper ---- */
 
-void status_keeper_is(const struct status_keeper *keeper)
+void status_set_keeper(const struct status_keeper *keeper)
 {
     status->header.keeper = *keeper;
 }

@@ -128,13 +128,13 @@ bool status_share(const char *path);
 
 /* This process is the master now. The first call sets the counters to 0; called again after the
  * server has forked into the background. */
-void status_serving(void);
+void status_set_master(void);
 
 /* The directive file was read. @param engine  true if any host serves from memory */
-void status_directives(const char *path, bool engine);
+void status_set_directives(const char *path, bool engine);
 
 /* The server has chosen its transfer buffer, bytes; 0: none. */
-void status_buffer_is(size_t bytes);
+void status_set_buffer(size_t bytes);
 
 /* ---- counting ---- */
 
@@ -159,7 +159,7 @@ void status_file_read(dev_t device, ino64_t inode, uint64_t bytes, uint64_t byte
 
 /* ---- the keeper: one process at a time, or two for a moment when a newer one takes over ---- */
 
-void status_keeper_is(const struct status_keeper *keeper);
+void status_set_keeper(const struct status_keeper *keeper);
 
 /* Begin, and end, a list: files whose slots are not taken in between are no longer listed. */
 void status_files_begin(void);
@@ -185,6 +185,6 @@ enum process_state status_look(int fd, const struct status_header *header, pid_t
 
 /* For the handler of a fault: true if the shared memory faulted, because the status file was
  * truncated. This process then counts for itself. Async-signal-safe. */
-bool status_lost(const void *address);
+bool status_fault(const void *address);
 
 #endif

@@ -83,7 +83,7 @@ static void be_master(void)
     safe_file_as(geteuid());
     log_to(in_here("log"));
     require(status_share(in_here("status")));
-    status_serving();
+    status_set_master();
 }
 
 static void await(const char *in_log)

@@ -95,11 +95,11 @@ static void share(void)
 STATUS_TEST(the_header_says_what_the_file_is)
 {
     share();
-    status_directives("/etc/proftpd/preload.conf", engine);
+    status_set_directives("/etc/proftpd/preload.conf", engine);
     status_add(STATUS_BYTES, 7); /* before it listens: not to be counted */
-    status_serving();
+    status_set_master();
     status_add(STATUS_BYTES, 5);
-    status_serving();
+    status_set_master();
     require(read_at(0, &header, sizeof header));
     require(memcmp(header.name, "xfermmap", 8) == 0 && header.version == STATUS_VERSION);
     require(header.counters == STATUS_COUNTER_COUNT && header.files_at == STATUS_FILES_AT);
@@ -340,7 +340,7 @@ STATUS_TEST(garbage_does_no_harm)
         status_files_begin();
         (void)list("/srv/a", 11);
         status_files_end();
-        status_serving();
+        status_set_master();
         open_once(11);
     }
 }
@@ -383,7 +383,7 @@ static void list_and_count(void)
         (void)list(path, i);
     }
     status_files_end();
-    status_keeper_is(&keeper);
+    status_set_keeper(&keeper);
     count();
 }
 
@@ -517,7 +517,7 @@ STATUS_TEST(a_file_that_was_replaced_is_let_be)
 /* As the library's. */
 static bool on_fault(int number, siginfo_t *info, void *context)
 {
-    return status_lost(info->si_addr) || guard_fault(number, info, context);
+    return status_fault(info->si_addr) || guard_fault(number, info, context);
 }
 
 STATUS_TEST(a_file_that_is_truncated_does_no_harm)
@@ -558,20 +558,20 @@ static void open_one(void)
 
 static void tell_keeper(void)
 {
-    status_keeper_is(&(struct status_keeper){.state = STATUS_READY});
+    status_set_keeper(&(struct status_keeper){.state = STATUS_READY});
 }
 
 static void tell_directives(void)
 {
-    status_directives("/x", engine);
+    status_set_directives("/x", engine);
 }
 
 /* Each of them is the first to touch the truncated file. */
 STATUS_TEST(whoever_comes_to_a_truncated_file_first_goes_on)
 {
-    void (*const touches[])(void) = {take_one,        set_one,       read_one,
-                                     open_one,        tell_keeper,   status_files_end,
-                                     tell_directives, status_serving};
+    void (*const touches[])(void) = {take_one,        set_one,          read_one,
+                                     open_one,        tell_keeper,      status_files_end,
+                                     tell_directives, status_set_master};
 
     for (size_t i = 0; i < COUNT(touches); i++) {
         (void)unlink("status");
@@ -610,7 +610,7 @@ STATUS_TEST(without_a_file_all_slots_are_shared_in_memory)
 static void serve(void)
 {
     share();
-    status_serving();
+    status_set_master();
 }
 
 STATUS_TEST(the_file_of_a_server_that_is_gone_is_replaced)

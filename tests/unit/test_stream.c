@@ -102,10 +102,10 @@ static int duplicate_served(int fd)
 
 static ssize_t readv_served(int fd, const struct iovec *parts, int count, off64_t offset)
 {
-    ssize_t result;
+    struct reading reading = reading_readv(fd, parts, count, offset);
 
-    if (reading_readv(fd, parts, count, offset, &result))
-        return result;
+    if (reading.answered)
+        return reading.bytes;
     return offset == READING_MOVES ? readv(fd, parts, count) : preadv64(fd, parts, count, offset);
 }
 
@@ -945,13 +945,12 @@ static void what_is_not_open(void **state)
     static const int fds[] = {-1, 1000, STREAM_LIMIT - 1, STREAM_LIMIT, INT32_MAX, INT32_MIN};
     struct iovec part = {large, 10};
     off64_t offset;
-    ssize_t result;
 
     (void)state;
     start();
     for (size_t i = 0; i < COUNT(fds); i++) {
-        assert_false(reading_read(fds[i], &part, 1, READING_MOVES, &result));
-        assert_false(reading_read(fds[i], &part, 1, 0, &result));
+        assert_false(reading_read(fds[i], &part, 1, READING_MOVES).answered);
+        assert_false(reading_read(fds[i], &part, 1, 0).answered);
         assert_false(stream_seek(fds[i], 0, SEEK_CUR, &offset));
         stream_forget(fds[i]);
         stream_hand_over(fds[i], STREAM_DUP);
