@@ -21,7 +21,7 @@
 #define STATUS_COUNTERS(X)                                                                         \
     X(MAPPED, "files opened to be mapped", "mapped")                                               \
     X(SMALL, "left to the kernel: smaller than TransferMMapMinSize", "kernel_small")               \
-    X(ODD, "left to the kernel: unsupported file system", "kernel_filesystem")                     \
+    X(FILESYSTEM, "left to the kernel: unsupported file system", "kernel_filesystem")              \
     X(FULL, "left to the kernel: too many files open", "kernel_full")                              \
     X(LISTED, "listed files opened, unchanged since they were read in", "listed")                  \
     X(CHANGED, "listed files opened, changed since they were read in", "changed")                  \
@@ -29,7 +29,7 @@
     X(BYTES_KERNEL, "bytes read by the kernel (sendfile, fallback)", "bytes_kernel")               \
     X(FAULTS, "I/O faults recovered", "faults")                                                    \
     X(REFUSED, "mmap() failures", "refused")                                                       \
-    X(DEAR, "windows left to the kernel: mapping costs more on this machine", "dear")              \
+    X(COSTLY, "windows left to the kernel: mapping costs more on this machine", "dear")            \
     X(SNDBUF, "transfers whose buffer SocketOptions sndbuf decides", "sndbuf")
 
 enum status_counter {
@@ -145,7 +145,8 @@ uint64_t status_get(enum status_counter counter);
 /* What reading has cost all sessions. */
 struct status_costs *status_costs(void);
 
-/* Add 1 with a detail. STATUS_REFUSED: errno of mmap(2); STATUS_ODD: from filesystem_mount() */
+/* Add 1 with a detail. STATUS_REFUSED: errno of mmap(2); STATUS_FILESYSTEM: from filesystem_mount()
+ */
 void status_note(enum status_counter counter, uint64_t detail);
 
 /* @return the last detail; 0: none */

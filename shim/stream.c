@@ -151,7 +151,7 @@ static enum stream_reason serve(int fd, const struct stat64 *status)
     bool fresh = filesystem == FILESYSTEM_CHECKED && status->st_ctim.tv_sec >= atomic_load(&since);
 
     if (filesystem < FILESYSTEM_MAPPED || fresh)
-        status_note(STATUS_ODD, filesystem_mount(fd));
+        status_note(STATUS_FILESYSTEM, filesystem_mount(fd));
     else
         reason = begin(fd, status, filesystem);
     critical_leave(&section);

@@ -44,7 +44,8 @@ static void choose(struct turn *turn)
         turn->end = turn->start + MEASURED;
         turn->maps = number % 2 == 0;
     }
-    status_add(STATUS_DEAR, turn->weight == 0 && !turn->maps);
+    if (turn->weight == 0 && !turn->maps)
+        status_add(STATUS_COSTLY, 1);
 }
 
 void turn_begin(struct turn *turn, off64_t start, size_t length, enum filesystem filesystem)
