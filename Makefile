@@ -50,10 +50,13 @@ scripts = tests/setup tests/run tests/order bench/demo bench/login bench/pressur
 
 all: build/libxfermmap.so build/xfermmap
 
-build/libxfermmap.so: $(library_objects) shim/libxfermmap.map
+build/libxfermmap.so: $(library_objects)
+# the same with its assertions, for the tests: shim/debug.h
+build/debug/libxfermmap.so: $(library_objects:build/%=build/debug/%)
+build/libxfermmap.so build/debug/libxfermmap.so: shim/libxfermmap.map
 	@echo '  LD    $@'
 	@$(CC) -shared $(CFLAGS) $(HARDENED_LINK) $(LDFLAGS) -Wl,-soname,libxfermmap.so \
-	    -Wl,--version-script=shim/libxfermmap.map -o $@ $(library_objects) $(LDLIBS)
+	    -Wl,--version-script=shim/libxfermmap.map -o $@ $(filter %.o,$^) $(LDLIBS)
 
 build/xfermmap: $(tool_objects) $(rooms)
 	@echo '  LD    $@'
@@ -64,15 +67,23 @@ build/directories: FORCE
 	@mkdir -p $(@D)
 	@echo '$(LIBDIR) $(SYSCONFDIR)' | cmp -s - $@ || echo '$(LIBDIR) $(SYSCONFDIR)' >$@
 
+define compile
+@mkdir -p $(@D)
+@echo '  CC    $@'
+@$(CC) $(BASE) $(WARNINGS) $(HARDENING) $(CFLAGS) $(CPPFLAGS) $(off_t) -MMD -MP -c -o $@ $<
+endef
+
 build/%.o: shim/%.c Makefile build/directories
-	@mkdir -p $(@D)
-	@echo '  CC    $@'
-	@$(CC) $(BASE) $(WARNINGS) $(HARDENING) $(CFLAGS) $(CPPFLAGS) $(off_t) -MMD -MP -c -o $@ $<
+	$(compile)
+
+build/debug/%.o: shim/%.c Makefile build/directories
+	$(compile)
 
 # With 32 bits there are two of each name, open() and open64(): the library has both, and so must not
 # be compiled for either, whatever distributions add.
 both_names = -U_FILE_OFFSET_BITS -U_TIME_BITS
 $(library_objects): off_t = $(both_names)
+build/debug/%.o: off_t = $(both_names) -DXFERMMAP_DEBUG
 $(tool_objects): off_t = -D_FILE_OFFSET_BITS=64
 
 # The recipe of a program for tests or benchmarks, which has nothing of the library in it. $(1): its own options
@@ -82,7 +93,7 @@ define program
 @$(CC) -std=gnu11 -D_GNU_SOURCE $(WARNINGS) $(CFLAGS) -o $@ $(filter %.c,$^) $(1)
 endef
 
--include $(objects:.o=.d)
+-include $(objects:.o=.d) $(wildcard build/debug/*.d)
 include docs/install.mk
 include tests/tests.mk tests/unit/unit.mk tests/differential/differential.mk tests/fuzz/fuzz.mk
 

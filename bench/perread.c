@@ -1,5 +1,5 @@
 /*
- * What one read costs, nanoseconds of CPU time, by who answers it. To be run with the library
+ * What one read costs, nanoseconds of CPU time, by what answers it. To be run with the library
  * preloaded:
  *
  *     LD_PRELOAD=libxfermmap.so XFERMMAP_PROCESS=perread perread FILE ROUNDS

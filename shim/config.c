@@ -53,7 +53,7 @@ uint64_t config_max_memory(const struct config *config, uint64_t machine)
 
 /* ---- the host of a connection ---- */
 
-/* An IPv4 address as IPv6 has it (::ffff:a.b.c.d): as a socket for both answers, too. */
+/* An IPv4 address becomes ::ffff:a.b.c.d, as on a socket for both. */
 bool config_address(const struct sockaddr *from, struct in6_addr *address, in_port_t *port)
 {
     if (from->sa_family == AF_INET6) {
@@ -72,7 +72,7 @@ bool config_address(const struct sockaddr *from, struct in6_addr *address, in_po
     return false;
 }
 
-/* In the order in which ProFTPD 1.3.8 looks for the host of a connection, as tried out with it. */
+/* In the order in which ProFTPD 1.3.8 looks for the host of a connection. */
 bool config_engine(const struct config *config, const struct sockaddr *local)
 {
     const struct config_binding *any = NULL, *last = NULL;

@@ -1,6 +1,4 @@
-/*
- * What the directive file says, as values. config_file.h reads one.
- */
+/* The directives as values. config_file.h reads them. */
 #ifndef CONFIG_H
 #define CONFIG_H
 
@@ -49,37 +47,31 @@ struct config {
     off64_t read_size;            /* TransferMMapReadSize, bytes, 0: off */
     char *log;                    /* TransferMMapLog, for log_to() */
     char *status_path;            /* TransferMMapStatusFile, NULL: none */
-    struct config_list notes;     /* "file:line: what", lines that are right and have no effect */
+    struct config_list notes;     /* "file:line: why", valid lines without effect */
     struct config_list errors;    /* "file:line: what is wrong, and what would be right" */
     struct config_list variables; /* "file:line: %{env:NAME}" that were used */
-    /* of the server's own directives, to remark on: */
+    /* the server's own directives: */
     bool use_sendfile;
     long send_buffer; /* SocketOptions sndbuf, bytes, 0: not set */
 };
 
-/*
- * TransferMMapEngine for a connection. Async-signal-safe.
- * @param local  the address and port that the client connected to, getsockname() of the connection;
- *               an IPv4 address may be mapped into IPv6
- */
+/* TransferMMapEngine for a connection. Async-signal-safe. @param local  what the client connected
+ * to: getsockname(2) */
 bool config_engine(const struct config *config, const struct sockaddr *local);
 
-/* Whether it is on for any connection at all. Async-signal-safe. */
+/* True if it is on for any connection. Async-signal-safe. */
 bool config_engine_anywhere(const struct config *config);
 
-/* What TransferMMapMaxMemory comes to. @param machine  how much memory there is, bytes */
+/* @return TransferMMapMaxMemory, bytes. @param machine  all memory, bytes */
 uint64_t config_max_memory(const struct config *config, uint64_t machine);
 
-/* An Internet socket's address. @return false: `from` is none */
+/* @return false: `from` is no Internet address */
 bool config_address(const struct sockaddr *from, struct in6_addr *address, in_port_t *port);
 
 /* Free all members. */
 void config_free(struct config *config);
 
-/*
- * Add an item, freed with the list. Without memory for it, or NULL, the list stays as it is.
- * @return item, or NULL: it was not added, and is freed
- */
+/* Add an item, which is freed with the list. @return item; NULL: it was NULL, or no memory */
 char *config_list_add(struct config_list *list, char *item);
 
 /* Add copies of all of them. */

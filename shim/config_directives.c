@@ -45,7 +45,7 @@ static bool take_boolean(struct parser *parser, size_t count, char **arguments)
     return value != UNSET;
 }
 
-/* "16 MB", as ProFTPD's directives have it, "16M" as its RLimitMemory, "16MB", or bytes alone. */
+/* "16 MB" as in other directives of ProFTPD, "16M" as in RLimitMemory, "16MB", or bytes alone. */
 static bool take_size(struct parser *parser, size_t count, char **arguments)
 {
     static const char letters[] = "BKMGT";
@@ -90,7 +90,7 @@ static bool take_size_or_percent(struct parser *parser, size_t count, char **arg
     return true;
 }
 
-/* For the log the words are kept: log_to() knows them. */
+/* A word for the log is kept, for log_to(). */
 static bool take_path(struct parser *parser, size_t count, char **arguments)
 {
     static const char *const words[] = {"none", "syslog", "stderr"};
@@ -126,7 +126,7 @@ static bool take_engine(struct parser *parser, size_t count, char **arguments)
     return boolean(count, arguments) != UNSET;
 }
 
-/* What is out of the bounds is a slip of the pen, such as a forgotten unit. */
+/* The bounds catch mistakes such as a forgotten unit. */
 #define OURS(directive, taker, ...)                                                                \
     {                                                                                              \
         .name = directive, .take = taker, .expected = __VA_ARGS__                                  \
@@ -160,7 +160,7 @@ static bool is(const char *word, const char *name)
     return strcasecmp(word, name) == 0;
 }
 
-/* @return false: it is none that is looked at */
+/* @return false: it does not matter */
 static bool take_servers(struct parser *parser, const char *name, size_t count, char **arguments)
 {
     struct host *host = parser_host(parser);
@@ -206,7 +206,7 @@ static void take_ours(struct parser *parser, enum directive_name name, struct sy
                      parser_section_around(parser));
         return;
     }
-    struct place *set_at = &parser_host(parser)->set_at[name];
+    struct position *set_at = &parser_host(parser)->set_at[name];
     if (set_at->path != NULL && name != FILES)
         parser_error(parser, "%s: set in %s:%u already; keep one of them", directive->name,
                      set_at->path, set_at->line);

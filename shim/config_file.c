@@ -17,7 +17,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* From bench/: below this, mapping a file costs more than reading it. */
+/* Below this mapping a file costs more than reading it: docs/benchmarks.md. */
 #define DEFAULT_MIN_SIZE ((off64_t)4 << 20)
 
 #define DEFAULT_READ_AHEAD ((off64_t)8 << 20)
@@ -31,16 +31,16 @@ enum { MAX_INCLUDES = 16, DEFAULT_MAX_PERCENT = 50 };
 
 static FILE *open_file(const char *path)
 {
-    /* O_NONBLOCK: a FIFO in the file's place would hold up the server's start */
+    /* O_NONBLOCK: a FIFO would block the server's start */
     int fd = libc_next(open64)(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
     FILE *file = fd != -1 ? libc_next(fdopen)(fd, "r") : NULL;
 
-    if (file == NULL && fd != -1)
-        (void)libc_next(close)(fd);
+    if (file == NULL)
+        libc_close(fd);
     return file;
 }
 
-/* Whoever may write to the directive file tells a server that runs as root which files to open. */
+/* The directive file says which files a server that runs as root opens. */
 static bool may_be_trusted(struct parser *parser, int fd)
 {
     struct stat64 status;
@@ -65,7 +65,7 @@ static void take_line(struct parser *parser, char *text);
 
 static void take_lines(struct parser *parser, FILE *file)
 {
-    struct place *at = &parser->source->at;
+    struct position *at = &parser->source->at;
     char *text;
     unsigned lines;
     bool binary = false;
@@ -83,7 +83,7 @@ static void take_lines(struct parser *parser, FILE *file)
         parser_error(parser, "the file can't be read from here on: %s", strerror(errno));
 }
 
-/* @param file  is closed; NULL: it couldn't be opened, for the reason in errno */
+/* @param file  is closed; NULL: errno says why it can't be opened */
 static void take_file(struct parser *parser, const char *path, FILE *file)
 {
     struct source *includer = parser->source;
@@ -112,7 +112,7 @@ static void include(struct parser *parser, const char *path)
         parser_note(parser, "Include: %s: %s", path, strerror(errno));
         return;
     }
-    if (S_ISDIR(status.st_mode)) /* in an included one, or what a wildcard means */
+    if (S_ISDIR(status.st_mode)) /* in an included one, or a wildcard's */
         return;
     for (; source != NULL; source = source->includer, depth++) {
         if (source->device == status.st_dev && source->inode == status.st_ino) {
@@ -135,7 +135,7 @@ static int by_bytes(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* In the order of the bytes, whatever language the server speaks. */
+/* Sorted by bytes, in any locale. */
 static void include_matches(struct parser *parser, const char *pattern, int flags)
 {
     glob_t found = {.gl_pathc = 0};
@@ -151,10 +151,8 @@ static void include_matches(struct parser *parser, const char *pattern, int flag
     libc_next(globfree)(&found);
 }
 
-/*
- * A file, what a wildcard means, or all files of a directory, hidden ones too. As for the server,
- * not those of a directory that is a symbolic link, and of a wildcard's with IncludeOptions only.
- */
+/* A file, a wildcard, or all files of a directory, hidden ones too. As in the server, a symbolic
+ * link to a directory is not followed, but for a wildcard with IncludeOptions. */
 static void take_include(struct parser *parser, const char *path)
 {
     size_t length = strcspn(path, "*?[");
@@ -192,10 +190,11 @@ static void take_variables(struct parser *parser, const struct config_list *name
 {
     for (size_t i = 0; i < names->count; i++) {
         bool set = secure_getenv(names->items[i]) != NULL;
-        parser_say(parser, set ? &parser->config->variables : &parser->config->notes,
-                   parser->source->at, "%%{env:%s} is %s", names->items[i],
-                   set ? "taken from this environment; the server needs the same"
-                       : "not set, and replaced by nothing; set it in the server's environment");
+        parser_message(
+            parser, set ? &parser->config->variables : &parser->config->notes, parser->source->at,
+            "%%{env:%s} is %s", names->items[i],
+            set ? "taken from this environment; the server needs the same"
+                : "not set, and replaced by nothing; set it in the server's environment");
     }
 }
 
@@ -222,8 +221,8 @@ static void take_line(struct parser *parser, char *text)
 
 bool config_read(const char *path, struct config *config)
 {
-    struct host nothing_said = parser_new_host((struct place){path, 1});
-    struct parser parser = {.config = config, .own = nothing_said, .global = nothing_said};
+    struct host no_directives = parser_new_host((struct position){path, 1});
+    struct parser parser = {.config = config, .own = no_directives, .global = no_directives};
 
     *config = (struct config){.valid = true,
                               .min_size = DEFAULT_MIN_SIZE,
@@ -236,8 +235,7 @@ bool config_read(const char *path, struct config *config)
         return false;
     config->log = strdup("syslog");
     config->status_path = strdup(CONFIG_DEFAULT_STATUS_PATH);
-    /* The server's locale counts from its start on, and a Turkish I is no capital i. This one is
-     * libc's own, and not allocated. */
+    /* In the server's locale a Turkish I may be no capital i. "C" is not allocated. */
     locale_t former = uselocale(newlocale(LC_ALL_MASK, "C", (locale_t)0));
     take_file(&parser, path, file);
     (void)uselocale(former);

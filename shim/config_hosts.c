@@ -77,10 +77,10 @@ static bool bind_host(struct parser *parser, struct host *host)
         const char *name = host->addresses.items[i];
         int failure = bind_name(config, name, (in_port_t)port, engine);
         if (failure != 0)
-            parser_say(parser, &config->notes, host->at,
-                       "'%s' can't be resolved (%s), and TransferMMapEngine is not set for it; "
-                       "write its addresses",
-                       name, gai_strerror(failure));
+            parser_message(parser, &config->notes, host->at,
+                           "'%s' can't be resolved (%s), and TransferMMapEngine is not set for it; "
+                           "write its addresses",
+                           name, gai_strerror(failure));
     }
     if (first == config->binding_count)
         return false;

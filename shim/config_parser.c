@@ -1,5 +1,7 @@
 #include "config_parser.h"
 
+#include "debug.h"
+
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,8 +9,8 @@
 
 /* ---- messages ---- */
 
-void parser_say(struct parser *parser, struct config_list *list, struct place at,
-                const char *format, ...)
+void parser_message(struct parser *parser, struct config_list *list, struct position at,
+                    const char *format, ...)
 {
     char *what = NULL, *message = NULL;
     va_list arguments;
@@ -30,12 +32,13 @@ void parser_say(struct parser *parser, struct config_list *list, struct place at
 
 struct host *parser_host(struct parser *parser)
 {
+    assert(parser->context != FOREIGN && parser->context != SKIPPED);
     if (parser->context == VIRTUAL_HOST)
         return &parser->hosts[parser->host_count - 1];
     return parser->context == GLOBAL ? &parser->global : &parser->own;
 }
 
-struct host parser_new_host(struct place at)
+struct host parser_new_host(struct position at)
 {
     return (struct host){.at = at, .port = UNSET, .engine = UNSET, .sendfile = UNSET};
 }
@@ -65,10 +68,8 @@ static void open_host(struct parser *parser, size_t count, char **addresses)
     parser->context = VIRTUAL_HOST;
 }
 
-/*
- * Every module is taken to be there, only what the file defines to be defined, and the server to be
- * newer than any version that is named: none of it can be seen from here.
- */
+/* The server itself can't be asked: assume that it has each module, is newer than any version, and
+ * that only this file defines names. */
 static bool holds(const struct parser *parser, const char *section, const char *argument)
 {
     bool negated = argument[0] == '!', holds = strcasecmp(section, "IfModule") == 0;
@@ -145,7 +146,7 @@ void parser_section(struct parser *parser, struct syntax_words *words)
     if (whole)
         last[length - 1] = '\0';
     words->count -= whole && length == 1;
-    /* in what is passed over only the end counts, as for the server */
+    /* in a skipped section only its end counts, as in the server */
     if (parser->context == SKIPPED &&
         strcasecmp(name, parser->sections[parser->depth - 1].name) != 0)
         return;
@@ -163,8 +164,8 @@ void parser_end_file(struct parser *parser)
 {
     while (parser->depth > parser->source->depth) {
         const struct section *section = &parser->sections[parser->depth - 1];
-        parser_say(parser, &parser->config->errors, section->at, "<%s>: not closed; expected </%s>",
-                   section->name, section->name);
+        parser_message(parser, &parser->config->errors, section->at,
+                       "<%s>: not closed; expected </%s>", section->name, section->name);
         parser->context = parser->sections[--parser->depth].outside;
     }
 }

@@ -1,7 +1,6 @@
 /*
  * The state of reading a directive file: its sections and its messages. config_file.c reads files
- * and lines, config_directives.c takes what a line says, and config_hosts.c what that means for the
- * hosts.
+ * and lines, config_directives.c takes directives, and config_hosts.c settles hosts.
  */
 #ifndef CONFIG_PARSER_H
 #define CONFIG_PARSER_H
@@ -13,10 +12,8 @@
 
 enum { MAX_SECTIONS = 32, SECTION_NAME_SIZE = 32 };
 
-/*
- * FOREIGN: <Directory>, <Anonymous> and all the others that have nothing of ours in them. SKIPPED:
- * by <IfModule !...>, <IfDefine ...> or <IfVersion ...>.
- */
+/* FOREIGN: in <Directory>, <Anonymous> and others that can't have our directives. SKIPPED: by
+ * <IfModule>, <IfDefine> or <IfVersion>. */
 enum context { SERVER, GLOBAL, VIRTUAL_HOST, FOREIGN, SKIPPED };
 
 /* Our directives. */
@@ -33,13 +30,13 @@ enum directive_name {
     OUR_COUNT
 };
 
-struct place {
+struct position {
     const char *path; /* NULL: nowhere */
     unsigned line;
 };
 
 struct source {
-    struct place at;
+    struct position at;
     dev_t device;
     ino64_t inode;
     size_t depth; /* of the sections around it */
@@ -48,19 +45,19 @@ struct source {
 
 struct section {
     char name[SECTION_NAME_SIZE];
-    struct place at;
+    struct position at;
     enum context outside; /* what to return to */
 };
 
 enum { UNSET = -1 };
 
-/* What the file says of a <VirtualHost>, of <Global>, or, outside of both, of the server itself. */
+/* The directives of a <VirtualHost>, of <Global>, or, outside of both, of the server itself. */
 struct host {
-    struct place at;
+    struct position at;
     struct config_list addresses;
-    int port, engine, sendfile; /* UNSET where it doesn't say */
+    int port, engine, sendfile; /* UNSET: no directive */
     bool is_default;
-    struct place set_at[OUR_COUNT];
+    struct position set_at[OUR_COUNT];
     struct config_binding first; /* of its addresses; port 0: it is not served */
 };
 
@@ -68,7 +65,7 @@ struct parser {
     struct source *source;             /* being read */
     struct config *config;             /* being filled */
     const struct directive *directive; /* of ours, being taken */
-    struct config_list paths;          /* of the included files, for places to point to */
+    struct config_list paths;          /* of the included files, for positions to point to */
     struct config_list defined;        /* by Define */
     struct host own, global, *hosts;
     size_t host_count;
@@ -78,33 +75,31 @@ struct parser {
     size_t depth;
 };
 
-/*
- * Say "path:line: what".
- * @param list  one of parser->config's; after an error the file is not valid
- */
-__attribute__((format(printf, 4, 5))) void parser_say(struct parser *parser,
-                                                      struct config_list *list, struct place at,
-                                                      const char *format, ...);
+/* Add "path:line: message" to one of parser->config's lists. An error makes the file invalid. */
+__attribute__((format(printf, 4, 5))) void parser_message(struct parser *parser,
+                                                          struct config_list *list,
+                                                          struct position at, const char *format,
+                                                          ...);
 
-/* Say it of the line that is being read. */
+/* The same for the line that is being read. */
 #define parser_error(parser, ...)                                                                  \
-    parser_say(parser, &(parser)->config->errors, (parser)->source->at, __VA_ARGS__)
+    parser_message(parser, &(parser)->config->errors, (parser)->source->at, __VA_ARGS__)
 #define parser_note(parser, ...)                                                                   \
-    parser_say(parser, &(parser)->config->notes, (parser)->source->at, __VA_ARGS__)
+    parser_message(parser, &(parser)->config->notes, (parser)->source->at, __VA_ARGS__)
 
-/* The host that a line speaks of: outside of FOREIGN. */
+/* The host that a line is about. Not in FOREIGN. */
 struct host *parser_host(struct parser *parser);
 
-/* A host of which nothing was said yet. */
-struct host parser_new_host(struct place at);
+/* A host without directives. */
+struct host parser_new_host(struct position at);
 
 /* Take the words of a line that opens or closes a section. The first starts with '<'. */
 void parser_section(struct parser *parser, struct syntax_words *words);
 
-/* The file that is being read ends, and must have closed the sections that it opened. */
+/* The file ends: it must have closed the sections that it opened. */
 void parser_end_file(struct parser *parser);
 
-/* The section that decides where a line stands: conditions don't. "" outside of all. */
+/* The innermost section that is no condition; "" outside of all. */
 const char *parser_section_around(const struct parser *parser);
 
 #endif

@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Of variables in one word: a value that names its own variable has no end. */
+/* In one word: the value of a variable may name that variable. */
 enum { MAX_VARIABLES = 64 };
 
 static const char spaces[] = " \t\n\v\f\r";

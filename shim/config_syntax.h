@@ -1,6 +1,4 @@
-/*
- * ProFTPD's syntax: lines and words.
- */
+/* ProFTPD's syntax: lines and words. */
 #ifndef CONFIG_SYNTAX_H
 #define CONFIG_SYNTAX_H
 
@@ -21,17 +19,18 @@ struct syntax_words {
 };
 
 /*
- * The next line with its continuations joined (a backslash before the newline), to be freed; NULL
- * at the end, and without memory for it. As for ProFTPD, a comment is never continued.
+ * The next line with its continuations (a backslash before the newline) joined, to be freed. As in
+ * ProFTPD, a comment is never continued.
  * @param lines   out: how many lines of the file it took
- * @param binary  set if there is a NUL byte in it, else left as it is
+ * @param binary  set if there is a NUL byte in it, else unchanged
+ * @return NULL: end of file, or no memory
  */
 char *syntax_line(FILE *file, unsigned *lines, bool *binary);
 
 /*
- * Split a line, in place, as ProFTPD does: a quoted argument may hold spaces, and there a backslash
- * takes the next character as it is; a word that starts with # starts a comment. In each word,
- * %{env:NAME} is replaced by that environment variable, or by nothing.
+ * Split a line, in place, as ProFTPD does. In "quoted arguments" a backslash escapes the next
+ * character; a word that starts with # starts a comment; %{env:NAME} is replaced by that
+ * environment variable, or by nothing.
  */
 void syntax_split(char *text, struct syntax_words *words);
 

@@ -1,5 +1,6 @@
 #include "critical.h"
 
+#include "debug.h"
 #include "libc.h"
 
 #include <pthread.h>
@@ -9,15 +10,21 @@
 static atomic_flag lock = ATOMIC_FLAG_INIT;
 static _Thread_local unsigned depth; /* changed with signals blocked only */
 
-struct critical critical_enter(void)
+void critical_block_signals(sigset_t *former)
 {
-    struct critical section;
     sigset_t all;
 
     sigfillset(&all);
     sigdelset(&all, SIGBUS);
     sigdelset(&all, SIGSEGV);
-    (void)libc_next(pthread_sigmask)(SIG_BLOCK, &all, &section.signals);
+    (void)libc_next(pthread_sigmask)(SIG_BLOCK, &all, former);
+}
+
+struct critical critical_enter(void)
+{
+    struct critical section;
+
+    critical_block_signals(&section.signals);
     (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &section.cancel_state);
     if (depth++ == 0) {
         while (atomic_flag_test_and_set_explicit(&lock, memory_order_acquire))
@@ -26,10 +33,18 @@ struct critical critical_enter(void)
     return section;
 }
 
+#ifdef XFERMMAP_DEBUG
+bool critical_is_entered(void)
+{
+    return depth > 0;
+}
+#endif
+
 void critical_leave(const struct critical *section)
 {
     int unused;
 
+    assert(critical_is_entered());
     if (--depth == 0)
         atomic_flag_clear_explicit(&lock, memory_order_release);
     (void)pthread_setcancelstate(section->cancel_state, &unused);

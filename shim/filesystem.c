@@ -8,7 +8,7 @@
 #include <string.h>
 #include <sys/vfs.h>
 
-/* What older headers lack: Linux 5.10 the first two, all of them the third (fs/ntfs3/super.c). */
+/* Not in older headers; the last is not in any (fs/ntfs3/super.c). */
 #ifndef FUSE_SUPER_MAGIC
 #define FUSE_SUPER_MAGIC 0x65735546
 #endif
@@ -17,7 +17,7 @@
 #endif
 #define NTFS3_SUPER_MAGIC 0x7366746e
 
-/* Looking into a hole of a file on tmpfs fills it. */
+/* Reading a hole of a file on tmpfs through a mapping fills it. */
 static enum filesystem unless_holes(const struct stat64 *status, enum filesystem filesystem)
 {
     return status->st_blocks * 512 >= status->st_size ? filesystem : FILESYSTEM_HOLES;

@@ -1,5 +1,6 @@
 #include "guard.h"
 
+#include "debug.h"
 #include "libc.h"
 
 #if defined __x86_64__ || defined __i386__
@@ -27,8 +28,8 @@ static _Thread_local volatile sig_atomic_t known_unblocked;
 static atomic_bool always_ask;
 static bool fast_instruction; /* see copy_by_instruction() */
 
-/* On arm64 the top byte of a pointer is the program's own, and the kernel names the address of a
- * fault without it (tagged-pointers.rst in its documentation). */
+/* On arm64 the top byte of a pointer is free for the program's use, and missing in si_addr
+ * (Documentation/arch/arm64/tagged-pointers.rst). */
 static uintptr_t without_tag(uintptr_t address)
 {
 #ifdef __aarch64__
@@ -42,8 +43,7 @@ static bool touches(const struct copy *copy, int number, const siginfo_t *info)
 {
     uintptr_t address = without_tag((uintptr_t)info->si_addr);
 
-    /* For an address outside the canonical range the processor names none; of the two pointers
-     * only the caller's can be such a one. */
+    /* SI_KERNEL: an address outside the canonical range, which only the caller's can be */
     if (number == SIGSEGV && info->si_code == SI_KERNEL)
         return true;
     return address - copy->from < copy->length || address - copy->to < copy->length;
@@ -78,7 +78,7 @@ bool guard_ready(void)
 
     if (known_unblocked && !atomic_load_explicit(&always_ask, memory_order_relaxed))
         return true;
-    /* Set first: should a handler change the mask in between, its word stands. */
+    /* Set before asking: a handler that runs in between may still clear it. */
     known_unblocked = 1;
     if (libc_next(pthread_sigmask)(SIG_BLOCK, NULL, &blocked) != 0 ||
         sigismember(&blocked, SIGBUS) || sigismember(&blocked, SIGSEGV))
@@ -105,9 +105,8 @@ static size_t to_end_of_page(const void *address)
 }
 
 /*
- * Copy from the front to the back: what lies behind a place that faults must stay as it was. libc's
- * memcpy() promises no order (that of glibc 2.41 was seen to write there), so it gets no more than
- * can fault as a whole: what is in one page.
+ * Copy from front to back: bytes behind one that faults must not be written. memcpy() promises no
+ * order (that of glibc 2.41 writes there), so it gets no more than one page at a time.
  */
 static void copy_by_pages(char *to, const char *from, size_t length)
 {
@@ -121,7 +120,7 @@ static void copy_by_pages(char *to, const char *from, size_t length)
     }
 }
 
-/* As the kernel copies, where that is fast. Below a page it takes longer to begin than it saves. */
+/* As the kernel copies. Below a page the instruction costs more than it saves. */
 static void copy_by_instruction(char *to, const char *from, size_t length)
 {
 #ifdef HAS_STRING_INSTRUCTION
@@ -139,10 +138,21 @@ __attribute__((noinline)) static void copy_in_order(char *to, const char *from, 
         copy_by_pages(to, from, length);
 }
 
+#ifdef XFERMMAP_DEBUG
+static bool faults_are_unblocked(void)
+{
+    sigset_t blocked;
+
+    return libc_next(pthread_sigmask)(SIG_BLOCK, NULL, &blocked) == 0 &&
+           sigismember(&blocked, SIGBUS) == 0 && sigismember(&blocked, SIGSEGV) == 0;
+}
+#endif
+
 bool guard_copy(void *to, const void *from, size_t length)
 {
     struct copy copy;
 
+    assert(faults_are_unblocked());
     copy.outer = current;
     copy.from = without_tag((uintptr_t)from);
     copy.to = without_tag((uintptr_t)to);
@@ -150,8 +160,8 @@ bool guard_copy(void *to, const void *from, size_t length)
     bool whole = sigsetjmp(copy.fault, 0) == 0;
     if (whole) {
         current = &copy;
-        atomic_signal_fence(
-            memory_order_seq_cst); /* the handler must find it from the first byte */
+        /* guard_fault() must see `current` from the first byte on */
+        atomic_signal_fence(memory_order_seq_cst);
         copy_in_order(to, from, length);
         atomic_signal_fence(memory_order_seq_cst);
     }

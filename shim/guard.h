@@ -1,7 +1,7 @@
 /*
- * Copying from a mapping that may fault: a file that was truncated, a disk error, or a buffer that
- * the caller doesn't own. The kernel's read() answers all of these with a count or an errno; a
- * plain memcpy() would end the process.
+ * Copying from a mapping that may fault: a file was truncated, a disk fails, or the buffer is not
+ * the caller's. The kernel's read() returns a count or an errno then; memcpy() would end the
+ * process. All functions are async-signal-safe and preserve errno.
  */
 #ifndef GUARD_H
 #define GUARD_H
@@ -11,33 +11,25 @@
 #include <stddef.h>
 
 /*
- * Handle a SIGBUS or SIGSEGV, before the program does; see signals_chain(). Must be installed
- * before the first copy.
- * @return true: a copy faulted, and guard_copy() has returned false; does not return then
- * @return false: the signal is the program's
+ * The signals_hook of SIGBUS and SIGSEGV, to be installed before the first copy.
+ * @return false: the signal is the program's. Else guard_copy() returns false, and this does not
+ *         return
  */
 bool guard_fault(int number, siginfo_t *info, void *context);
 
-/*
- * Whether a copy may be tried now: a fault while its signal is blocked kills the process, whatever
- * handler stands (signal(7), "force_sig"). Costs a system call only after the mask may have
- * changed.
- */
+/* True if a copy may be tried: a fault while its signal is blocked kills the process (signal(7),
+ * "force_sig"). Makes a system call only after the mask may have changed. */
 bool guard_ready(void);
 
-/* Tell that this thread's signal mask may have changed. */
+/* This thread's signal mask may have changed. */
 void guard_mask_changed(void);
 
-/*
- * Tell of a disposition that the program asks for. After one whose handler runs with SIGBUS or
- * SIGSEGV blocked, the mask changes behind the library's back, and guard_ready() always asks.
- */
+/* The program installs a disposition. If its handler runs with SIGBUS or SIGSEGV blocked,
+ * guard_ready() makes the system call each time from now on. */
 void guard_disposition(int number, const struct sigaction *action);
 
-/*
- * Copy `length` bytes. False: source or destination faulted; some bytes may have been copied.
- * Async-signal-safe; only after guard_ready() said true.
- */
+/* Copy `length` bytes, only after guard_ready() returned true.
+ * @return false: source or destination faulted; some bytes may have been copied */
 bool guard_copy(void *to, const void *from, size_t length);
 
 #endif

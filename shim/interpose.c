@@ -1,6 +1,4 @@
-/*
- * The libc functions that a server calls, in this library's place: each asks a room below, else
- * calls libc. No logic of its own stands here.
+/* The wrappers of libc's functions: each asks a room below, or calls libc. There is no logic here.
  */
 
 /* The fortified headers define some of these functions themselves. */
@@ -27,12 +25,12 @@
 
 #define EXPORT __attribute__((visibility("default")))
 
-/* Most wrappers of a family differ in their signatures only. NAME(..., arguments): what libc's own
- * function of that name is called with. */
+/* Wrappers of a family differ in their signatures only. The macros' last arguments are those of
+ * libc's function. */
 
 /* ---- opening ---- */
 
-/* Declare `mode`: there is such an argument only with the flags that create a file, open(2). */
+/* Declare `mode`, an argument that open(2) has only with flags that create a file. */
 #define TAKE_MODE(mode, flags)                                                                     \
     mode_t mode = 0;                                                                               \
     if (((flags)&O_CREAT) != 0 || ((flags)&O_TMPFILE) == O_TMPFILE) {                              \
@@ -57,7 +55,7 @@ static int opened(int fd, int flags)
         return opened(libc_next(name)(__VA_ARGS__, mode), flags);                                  \
     }
 
-/* The fortified ones are called without O_CREAT, and so without a mode. */
+/* The fortified ones have no mode: they are called without O_CREAT. */
 #define OPEN_2(name, parameters, ...)                                                              \
     EXPORT int name parameters                                                                     \
     {                                                                                              \
@@ -76,99 +74,79 @@ OPEN_2(__openat64_2, (int directory, const char *path, int flags), directory, pa
 
 /* ---- reading ---- */
 
-struct answer {
-    bool given;
-    ssize_t bytes;
-};
+static const struct reading not_answered = {.answered = false};
 
-static const struct answer no_answer = {.given = false};
-
-/* Apart from its callers: a read of what is not served, a socket's, would pay for its frame. */
-__attribute__((noinline)) static struct answer ask_stream(int fd, void *buffer, size_t count,
-                                                          off64_t offset)
+/* Not inline: its frame would slow down reads of sockets. */
+__attribute__((noinline)) static struct reading ask_stream(int fd, void *buffer, size_t count,
+                                                           off64_t offset)
 {
     struct iovec part = {buffer, count};
-    struct answer answer = no_answer;
 
-    answer.given = reading_read(fd, &part, 1, offset, &answer.bytes);
-    return answer;
+    return reading_read(fd, &part, 1, offset);
 }
 
-static inline struct answer from_memory(int fd, void *buffer, size_t count)
+/* Reads of a download may be shortened. */
+static inline struct reading read_on(int fd, void *buffer, size_t *count)
 {
-    return stream_is_served(fd) ? ask_stream(fd, buffer, count, READING_MOVES) : no_answer;
+    *count = readsize_limit(fd, *count);
+    return stream_is_served(fd) ? ask_stream(fd, buffer, *count, READING_MOVES) : not_answered;
 }
 
-static inline struct answer from_memory_at(int fd, void *buffer, size_t count, off64_t offset)
+static inline struct reading read_at(int fd, void *buffer, size_t count, off64_t offset)
 {
-    return stream_is_served(fd) && offset >= 0 ? ask_stream(fd, buffer, count, offset) : no_answer;
+    return stream_is_served(fd) && offset >= 0 ? ask_stream(fd, buffer, count, offset)
+                                               : not_answered;
 }
 
-static struct answer from_memory_to_parts(int fd, const struct iovec *parts, int count,
-                                          off64_t offset)
+static struct reading readv_at(int fd, const struct iovec *parts, int count, off64_t offset)
 {
-    struct answer answer = no_answer;
-
-    answer.given = reading_readv(fd, parts, count, offset, &answer.bytes);
-    return answer;
+    return offset >= 0 ? reading_readv(fd, parts, count, offset) : not_answered;
 }
 
-static struct answer from_memory_to_parts_at(int fd, const struct iovec *parts, int count,
-                                             off64_t offset)
+/* preadv2(2) is preadv(2), or readv(2) with an offset of -1; with flags it is left to the kernel.
+ */
+static struct reading readv_with_flags(int fd, const struct iovec *parts, int count, off64_t offset,
+                                       int flags)
 {
-    return offset >= 0 ? from_memory_to_parts(fd, parts, count, offset) : no_answer;
-}
-
-/* With flags it is the kernel's, without them it is preadv(), or readv() for an offset of -1. */
-static struct answer from_memory_with_flags(int fd, const struct iovec *parts, int count,
-                                            off64_t offset, int flags)
-{
-    if (offset != -1)
-        return flags == 0 ? from_memory_to_parts_at(fd, parts, count, offset) : no_answer;
+    if (flags == 0 && offset == -1)
+        return reading_readv(fd, parts, count, READING_MOVES);
     if (flags == 0)
-        return from_memory_to_parts(fd, parts, count, READING_MOVES);
-    stream_hand_over(fd);
-    return no_answer;
+        return readv_at(fd, parts, count, offset);
+    if (offset == -1)
+        stream_hand_over(fd, STREAM_ODD);
+    return not_answered;
 }
 
 #define READ(name, parameters, ask, ...)                                                           \
     EXPORT ssize_t name parameters                                                                 \
     {                                                                                              \
-        struct answer answer = ask;                                                                \
-        return answer.given ? answer.bytes : libc_next(name)(__VA_ARGS__);                         \
+        struct reading reading = ask;                                                              \
+        return reading.answered ? reading.bytes : libc_next(name)(__VA_ARGS__);                    \
     }
 
-/* A download's, which may be shortened. */
-static inline struct answer from_memory_next(int fd, void *buffer, size_t *count)
-{
-    *count = readsize_limit(fd, *count);
-    return from_memory(fd, buffer, *count);
-}
-
-READ(read, (int fd, void *buffer, size_t count), from_memory_next(fd, buffer, &count), fd, buffer,
-     count)
+READ(read, (int fd, void *buffer, size_t count), read_on(fd, buffer, &count), fd, buffer, count)
 READ(__read_chk, (int fd, void *buffer, size_t count, size_t size),
-     count <= size ? from_memory_next(fd, buffer, &count) : no_answer, fd, buffer, count, size)
-READ(pread, (int fd, void *buffer, size_t count, off_t offset),
-     from_memory_at(fd, buffer, count, offset), fd, buffer, count, offset)
+     count <= size ? read_on(fd, buffer, &count) : not_answered, fd, buffer, count, size)
+READ(pread, (int fd, void *buffer, size_t count, off_t offset), read_at(fd, buffer, count, offset),
+     fd, buffer, count, offset)
 READ(pread64, (int fd, void *buffer, size_t count, off64_t offset),
-     from_memory_at(fd, buffer, count, offset), fd, buffer, count, offset)
+     read_at(fd, buffer, count, offset), fd, buffer, count, offset)
 READ(__pread_chk, (int fd, void *buffer, size_t count, off_t offset, size_t size),
-     count <= size ? from_memory_at(fd, buffer, count, offset) : no_answer, fd, buffer, count,
-     offset, size)
+     count <= size ? read_at(fd, buffer, count, offset) : not_answered, fd, buffer, count, offset,
+     size)
 READ(__pread64_chk, (int fd, void *buffer, size_t count, off64_t offset, size_t size),
-     count <= size ? from_memory_at(fd, buffer, count, offset) : no_answer, fd, buffer, count,
-     offset, size)
+     count <= size ? read_at(fd, buffer, count, offset) : not_answered, fd, buffer, count, offset,
+     size)
 READ(readv, (int fd, const struct iovec *parts, int count),
-     from_memory_to_parts(fd, parts, count, READING_MOVES), fd, parts, count)
+     reading_readv(fd, parts, count, READING_MOVES), fd, parts, count)
 READ(preadv, (int fd, const struct iovec *parts, int count, off_t offset),
-     from_memory_to_parts_at(fd, parts, count, offset), fd, parts, count, offset)
+     readv_at(fd, parts, count, offset), fd, parts, count, offset)
 READ(preadv64, (int fd, const struct iovec *parts, int count, off64_t offset),
-     from_memory_to_parts_at(fd, parts, count, offset), fd, parts, count, offset)
+     readv_at(fd, parts, count, offset), fd, parts, count, offset)
 READ(preadv2, (int fd, const struct iovec *parts, int count, off_t offset, int flags),
-     from_memory_with_flags(fd, parts, count, offset, flags), fd, parts, count, offset, flags)
+     readv_with_flags(fd, parts, count, offset, flags), fd, parts, count, offset, flags)
 READ(preadv64v2, (int fd, const struct iovec *parts, int count, off64_t offset, int flags),
-     from_memory_with_flags(fd, parts, count, offset, flags), fd, parts, count, offset, flags)
+     readv_with_flags(fd, parts, count, offset, flags), fd, parts, count, offset, flags)
 
 /* ---- the offset ---- */
 
@@ -196,11 +174,11 @@ EXPORT off64_t lseek64(int fd, off64_t offset, int whence)
 
 EXPORT void closefrom(int first)
 {
-    stream_hand_over_range(first > 0 ? (unsigned)first : 0, UINT_MAX);
+    stream_hand_over_range(first > 0 ? (unsigned)first : 0, UINT_MAX, STREAM_CLOSE);
     libc_next(closefrom)(first);
 }
 
-/* For functions that only want something done before. */
+/* Do something before the call. */
 #define AFTER(before, type, name, parameters, ...)                                                 \
     EXPORT type name parameters                                                                    \
     {                                                                                              \
@@ -208,7 +186,6 @@ EXPORT void closefrom(int first)
         return libc_next(name)(__VA_ARGS__);                                                       \
     }
 
-/* A duplicate would share the offset: both are the kernel's from here on. */
 static int duplicated(int duplicate)
 {
     stream_forget(duplicate);
@@ -217,14 +194,14 @@ static int duplicated(int duplicate)
 
 EXPORT int dup(int fd)
 {
-    stream_hand_over(fd);
+    stream_hand_over(fd, STREAM_DUP);
     return duplicated(libc_next(dup)(fd));
 }
 
 static void hand_over_both(int fd, int target)
 {
-    stream_hand_over(fd);
-    stream_hand_over(target);
+    stream_hand_over(fd, STREAM_DUP);
+    stream_hand_over(target, STREAM_CLOSE);
 }
 
 static void closing(int fd)
@@ -234,13 +211,13 @@ static void closing(int fd)
 }
 
 AFTER(closing(fd), int, close, (int fd), fd)
-/* not only forgotten: should the call fail, they are still open */
-AFTER(stream_hand_over_range(first, last), int, close_range,
+/* handed over: if the call fails they are still open */
+AFTER(stream_hand_over_range(first, last, STREAM_CLOSE), int, close_range,
       (unsigned first, unsigned last, int flags), first, last, flags)
 AFTER(hand_over_both(fd, target), int, dup2, (int fd, int target), fd, target)
 AFTER(hand_over_both(fd, target), int, dup3, (int fd, int target, int flags), fd, target, flags)
 
-/* Every command takes at most one argument, which libc too passes on as a pointer. */
+/* Each command has at most one argument, which libc also passes as a pointer. */
 #define TAKE_ARGUMENT(argument, last)                                                              \
     void *argument;                                                                                \
     va_list arguments;                                                                             \
@@ -248,7 +225,7 @@ AFTER(hand_over_both(fd, target), int, dup3, (int fd, int target, int flags), fd
     argument = va_arg(arguments, void *);                                                          \
     va_end(arguments);
 
-/* A lock may be meant from the kernel's offset on: have it put right. */
+/* A lock may start at the kernel's offset: set that to the stream's. */
 static void before_lock(int fd)
 {
     off64_t unused;
@@ -261,11 +238,11 @@ static void before_fcntl(int fd, int command, const void *argument)
     switch (command) {
     case F_DUPFD:
     case F_DUPFD_CLOEXEC:
-        stream_hand_over(fd);
+        stream_hand_over(fd, STREAM_DUP);
         break;
     case F_SETFL:
         if (((intptr_t)argument & O_DIRECT) != 0)
-            stream_hand_over(fd);
+            stream_hand_over(fd, STREAM_DIRECT);
         break;
     case F_GETLK:
     case F_SETLK:
@@ -302,7 +279,7 @@ EXPORT int fcntl64(int fd, int command, ...)
 AFTER(before_lock(fd), int, lockf, (int fd, int command, off_t length), fd, command, length)
 AFTER(before_lock(fd), int, lockf64, (int fd, int command, off64_t length), fd, command, length)
 
-/* ---- what the kernel, or libc, does with a descriptor itself ---- */
+/* ---- functions that read inside the kernel or libc ---- */
 
 EXPORT ssize_t sendfile(int out, int in, off_t *offset, size_t count)
 {
@@ -310,9 +287,9 @@ EXPORT ssize_t sendfile(int out, int in, off_t *offset, size_t count)
         return sending_send(out, in, (off64_t *)offset, count);
     /* a 32-bit off_t: no read-ahead */
     if (offset == NULL)
-        stream_hand_over(in);
+        stream_hand_over(in, STREAM_SEND);
     ssize_t sent = libc_next(sendfile)(out, in, offset, count);
-    sending_sent(in, sent);
+    sending_count(in, sent);
     return sent;
 }
 
@@ -324,7 +301,7 @@ EXPORT ssize_t sendfile64(int out, int in, off64_t *offset, size_t count)
 static void hand_over_unless(const off64_t *offset, int fd)
 {
     if (offset == NULL)
-        stream_hand_over(fd);
+        stream_hand_over(fd, STREAM_SEND);
 }
 
 AFTER(hand_over_unless(in_offset, in), ssize_t, copy_file_range,
@@ -333,14 +310,14 @@ AFTER(hand_over_unless(in_offset, in), ssize_t, copy_file_range,
 AFTER(hand_over_unless(in_offset, in), ssize_t, splice,
       (int in, off64_t *in_offset, int out, off64_t *out_offset, size_t count, unsigned flags), in,
       in_offset, out, out_offset, count, flags)
-AFTER(stream_hand_over(fd), FILE *, fdopen, (int fd, const char *mode), fd, mode)
-AFTER(stream_hand_over(fd), DIR *, fdopendir, (int fd), fd)
+AFTER(stream_hand_over(fd, STREAM_STDIO), FILE *, fdopen, (int fd, const char *mode), fd, mode)
+AFTER(stream_hand_over(fd, STREAM_STDIO), DIR *, fdopendir, (int fd), fd)
 
-/* ---- handing descriptors to another program, past fork(2) and its handlers ---- */
+/* ---- running another program, without fork(2) and its handlers ---- */
 
 static void hand_over_all(void)
 {
-    stream_hand_over_range(0, UINT_MAX);
+    stream_hand_over_range(0, UINT_MAX, STREAM_EXEC);
 }
 
 #define EXEC(name, parameters, ...) AFTER(hand_over_all(), int, name, parameters, __VA_ARGS__)
@@ -369,10 +346,8 @@ EXEC(posix_spawnp,
 EXEC(system, (const char *command), command)
 AFTER(hand_over_all(), FILE *, popen, (const char *command, const char *mode), command, mode)
 
-/*
- * Declare `arguments`, and `rest`, which stands behind the NULL that ends them. libc's own execl()
- * reaches execve() inside of libc, where the library does not see it.
- */
+/* Declare `arguments`, and `rest`, the arguments after the NULL. libc's execl() calls execve()
+ * inside of libc, past the library. */
 #define TAKE_ARGUMENTS(arguments, rest, first)                                                     \
     size_t count = 1;                                                                              \
     va_list rest;                                                                                  \
@@ -407,7 +382,7 @@ EXPORT int execle(const char *path, const char *first, ...)
     return execve(path, arguments, environment);
 }
 
-/* It runs none of the handlers that fork(2) has. */
+/* Runs no handlers of pthread_atfork(3). */
 EXPORT pid_t _Fork(void)
 {
     server_before_fork();
@@ -419,10 +394,8 @@ EXPORT pid_t _Fork(void)
     return child;
 }
 
-/*
- * The child runs in this memory and on this stack, so no frame of ours may lie between the caller
- * and libc's vfork(): it is jumped to. On other architectures vfork(2) is not wrapped.
- */
+/* The child runs on this stack, so no frame of ours may be between the caller and libc's vfork():
+ * jump to it. On other architectures vfork(2) is not wrapped. */
 #if defined __x86_64__ || defined __aarch64__
 __attribute__((used)) static libc_vfork_function *before_vfork(void)
 {
@@ -449,9 +422,7 @@ __asm__(".text\n.globl vfork\n.type vfork, %function\n"
 #endif
 #endif
 
-/* ---- what tells master and sessions apart ---- */
-
-/* __SOCKADDR_ARG: the headers declare the address as a union of all kinds of pointers to one. */
+/* ---- connections ---- */
 
 static int connected(int fd)
 {
@@ -487,7 +458,7 @@ EXPORT int getsockopt(int fd, int level, int option, void *restrict value,
     int result = libc_next(getsockopt)(fd, level, option, value, length);
 
     if (result == 0)
-        readsize_told(fd, level, option, value, length);
+        readsize_enlarge(fd, level, option, value, length);
     return result;
 }
 
@@ -517,7 +488,7 @@ SIGNAL(sysv_signal)
 SIGNAL(bsd_signal)
 SIGNAL(ssignal)
 
-/* As libc's: no flags, an empty mask, and the signal unblocked. */
+/* As in libc: no flags, an empty mask, and the signal unblocked. */
 EXPORT sighandler_t sigset(int number, sighandler_t handler)
 {
     const struct sigaction action = {.sa_handler = handler};

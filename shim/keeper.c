@@ -1,13 +1,14 @@
 #include "keeper.h"
 
+#include "debug.h"
 #include "libc.h"
 #include "listed.h"
 #include "log.h"
-#include "lookout.h"
 #include "memory_limits.h"
 #include "process.h"
 #include "signals.h"
 #include "status.h"
+#include "watchdog.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -22,19 +23,21 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Between two looks at the files: at least so many seconds, and so many times as long as the last
- * one took, so that looking takes some 3 % of a processor at most. */
+/* The least pause between two looks at the files, seconds, and how many times as long as the last
+ * look: so looking takes 3 % of a processor at most. */
 enum { LEAST_SECONDS = 3, REST = 30 };
 
-/* Of the master and its keepers alone. Sessions have no mapping of it. */
+/* Mapped by the master and its keepers only. Keepers are numbered; keeper_end() takes a number,
+ * too.
+ */
 static struct shared {
-    atomic_uint newest;     /* keepers are numbered: the last one started, or what ended them all */
-    atomic_uint ready;      /* the last one that has read in its files, or what ended them all */
+    atomic_uint newest;     /* the last one started */
+    atomic_uint ready;      /* the last one that has read in its files */
     _Atomic pid_t process;  /* of the newest, or of its successor */
-    _Atomic uint64_t start; /* as of process_start() */
+    _Atomic uint64_t start; /* from process_start() */
 } * shared;
 
-/* The master's. */
+/* In the master. */
 static pid_t master; /* the process that `shared` was made for */
 static bool wanted;
 static uid_t user;
@@ -42,13 +45,10 @@ static gid_t group;
 static char *title; /* where the kernel looks for the arguments of the process */
 static size_t title_size;
 
-/*
- * The keeper's. A look at the files is that of a child, which exits if nothing has changed. Else it
- * takes in all of the list, while the former keeper holds what it has, and takes its place.
- */
+/* In the keeper. */
 static const struct config *config;
 static unsigned number;
-static int master_end = -1; /* a descriptor that becomes readable when the master ends; -1 */
+static int master_pidfd = -1; /* readable when the master ends; -1: none */
 static struct listed held;
 static double look_took; /* seconds */
 static struct status_keeper state;
@@ -57,26 +57,26 @@ static struct status_keeper state;
 
 static bool master_has_ended(void)
 {
-    struct pollfd end = {.fd = master_end, .events = POLLIN};
+    struct pollfd end = {.fd = master_pidfd, .events = POLLIN};
 
-    return master_end != -1 ? poll(&end, 1, 0) == 1 : kill(master, 0) == -1 && errno == ESRCH;
+    return master_pidfd != -1 ? poll(&end, 1, 0) == 1 : kill(master, 0) == -1 && errno == ESRCH;
 }
 
-static bool is_to_go_on(void)
+static bool goes_on(void)
 {
     unsigned newest = atomic_load(&shared->newest), ready = atomic_load(&shared->ready);
 
     return ready <= number && (newest <= number || ready == number) && !master_has_ended();
 }
 
-/* Whether a newer one runs: it has a say in what the status shows. */
+/* True if a newer keeper runs, which the status is to show. */
 static bool is_replaced(void)
 {
     return atomic_load(&shared->newest) > number &&
            process_look(atomic_load(&shared->process), atomic_load(&shared->start)) != PROCESS_GONE;
 }
 
-/* ---- what it says ---- */
+/* ---- log and status ---- */
 
 static bool is_in_memory(const struct listed_file *file)
 {
@@ -116,7 +116,7 @@ static void log_unlocked(int failure)
 
 static void log_ready(double took)
 {
-    static unsigned times; /* goes on in a successor, which is a child */
+    static unsigned times; /* a successor counts on: it is a child */
     uint64_t bytes = 0, locked = 0;
     size_t files = 0;
     int failure = 0;
@@ -146,17 +146,16 @@ static void show_file(const struct listed_file *file)
     struct status_identity identity = status_identity_of(&file->status);
     uint64_t resident = STATUS_UNKNOWN;
 
-    if (!lookout_is_stuck(file->path) && is_in_memory(file))
+    if (!watchdog_is_hung(file->path) && is_in_memory(file))
         resident = file->memory.locked == file->memory.mapping.length
                        ? file->memory.locked
                        : residency_bytes(&file->memory);
     status_file_set(file->slot, file->line, &identity, file->memory.locked, resident);
 }
 
-/* Have the status show the list that is held from now on. */
 static void show_list(void)
 {
-    static bool said;
+    static bool logged;
 
     status_files_begin();
     for (size_t i = 0; i < held.count; i++) {
@@ -165,8 +164,8 @@ static void show_list(void)
         if (file->problem != NULL)
             continue;
         file->slot = status_file_take(file->path);
-        if (file->slot == STATUS_NO_SLOT && !said) {
-            said = true;
+        if (file->slot == STATUS_NO_SLOT && !logged) {
+            logged = true;
             log_line("TransferMMapStatusFile: %s; it does not show all listed files",
                      strerror(errno));
         }
@@ -175,24 +174,17 @@ static void show_list(void)
     status_files_end();
 }
 
-/* Pages that are not locked come and go. */
-static void show_files(void)
-{
-    for (size_t i = 0; i < held.count; i++)
-        show_file(held.files[i]);
-}
-
 static void become_keeper(enum status_keeping keeping)
 {
     state.process = getpid();
     state.start = process_start(state.process);
     state.state = keeping;
-    status_keeper_is(&state);
+    status_set_keeper(&state);
     atomic_store(&shared->start, state.start);
     atomic_store(&shared->process, state.process);
 }
 
-/* ---- what it does ---- */
+/* ---- looking at the files ---- */
 
 static double seconds(clockid_t clock)
 {
@@ -202,15 +194,17 @@ static double seconds(clockid_t clock)
     return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
 }
 
-static bool on_progress(uint64_t bytes)
+static bool on_piece(size_t file, uint64_t bytes)
 {
+    watchdog_touch(held.files[file]->path);
     state.done = bytes;
-    status_keeper_is(&state);
-    return is_to_go_on();
+    status_set_keeper(&state);
+    return goes_on();
 }
 
 static void read_in(void)
 {
+    assert(number > atomic_load(&shared->ready) || state.state == STATUS_READY);
     state.most = config_max_memory(config, limits_memory());
     state.files = held.count;
     listed_map(&held, state.most);
@@ -218,10 +212,11 @@ static void read_in(void)
     state.total = 0;
     for (size_t i = 0; i < held.count; i++)
         state.total += held.files[i]->memory.mapping.length;
-    listed_read_in(&held, config->lock, on_progress);
+    listed_read_in(&held, config->lock ? RESIDENCY_LOCK : RESIDENCY_READ, on_piece);
 }
 
-/* In the child. Returns once it holds the files as they are now. */
+/* In the child: exit if no file has changed, else become the keeper of the files as they are now.
+ */
 static void succeed(double since)
 {
     struct listed found = {.count = 0}, former = held;
@@ -232,43 +227,43 @@ static void succeed(double since)
         _exit(0);
     held = found;
     read_in();
-    if (!is_to_go_on() || is_replaced())
+    if (!goes_on() || is_replaced())
         _exit(0);
     show_list();
     state.done = state.total;
     become_keeper(STATUS_READY);
-    lookout_succeed();
+    watchdog_replace_parent();
     atomic_store(&shared->ready, number);
     log_ready(seconds(CLOCK_MONOTONIC) - since);
     listed_free(&former);
     look_took = first ? 0 : seconds(CLOCK_PROCESS_CPUTIME_ID);
 }
 
-/* Wait for an event of the child's, or the end of the master, for a second at most. */
+/* Wait a second, or until an event of the child, or until the master ends. */
 static void wait_a_second(void)
 {
-    struct pollfd ends[] = {{.fd = master_end, .events = POLLIN},
-                            {.fd = lookout_descriptor(), .events = POLLIN}};
+    struct pollfd ends[] = {{.fd = master_pidfd, .events = POLLIN},
+                            {.fd = watchdog_descriptor(), .events = POLLIN}};
 
     (void)poll(ends, sizeof ends / sizeof ends[0], 1000);
 }
 
-/* @return LOOKOUT_NOTHING: the keeper is to end */
-static enum lookout_event watch(void)
+/* Wait for an event of the child. @return WATCHDOG_RUNNING: this keeper is to end */
+static enum watchdog_event watch(void)
 {
-    enum lookout_event event = LOOKOUT_NOTHING;
+    enum watchdog_event event = WATCHDOG_RUNNING;
     int unused;
 
-    while (event == LOOKOUT_NOTHING && is_to_go_on()) {
+    while (event == WATCHDOG_RUNNING && goes_on()) {
         wait_a_second();
-        event = lookout_look(&unused);
+        event = watchdog_poll(&unused);
     }
     return event;
 }
 
-static void tell_stuck(void)
+static void log_hung(void)
 {
-    static unsigned named; /* goes on in a successor */
+    static unsigned named; /* a successor counts on */
 
     if (named++ == LOG_OF_A_KIND)
         log_line("TransferMMapFile: ... no answer from more (not named here)");
@@ -276,34 +271,34 @@ static void tell_stuck(void)
         log_line("TransferMMapFile %s: no answer for %d s, or what looked at it was killed; it is "
                  "passed over, and tried again after a "
                  "minute",
-                 lookout_stuck_at(), LOOKOUT_SECONDS);
-    status_keeper_is(&state);
+                 watchdog_hung_path(), WATCHDOG_SECONDS);
+    status_set_keeper(&state);
 }
 
 /* Look at all files. @return false: this keeper is to end */
 static bool look(void)
 {
-    static bool said;
+    static bool logged;
     double since = seconds(CLOCK_MONOTONIC), last = since;
-    enum lookout_event event = LOOKOUT_STUCK;
+    enum watchdog_event event = WATCHDOG_HUNG;
 
-    while (event == LOOKOUT_STUCK) {
+    while (event == WATCHDOG_HUNG) {
         last = seconds(CLOCK_MONOTONIC);
-        event = lookout_begin();
-        if (event == LOOKOUT_CHILD) {
+        event = watchdog_fork();
+        if (event == WATCHDOG_CHILD) {
             succeed(since);
             return true;
         }
-        if (event == LOOKOUT_NOTHING)
+        if (event == WATCHDOG_RUNNING)
             event = watch();
-        if (event == LOOKOUT_STUCK)
-            tell_stuck();
+        if (event == WATCHDOG_HUNG)
+            log_hung();
     }
     look_took = seconds(CLOCK_MONOTONIC) - last;
-    if (event == LOOKOUT_FAILED && !said)
+    if (event == WATCHDOG_FAILED && !logged)
         log_line("the listed files can't be looked at: %s", strerror(errno));
-    said = said || event == LOOKOUT_FAILED;
-    return event == LOOKOUT_DONE || event == LOOKOUT_FAILED;
+    logged = logged || event == WATCHDOG_FAILED;
+    return event == WATCHDOG_EXITED || event == WATCHDOG_FAILED;
 }
 
 /* @return false: this keeper is to end */
@@ -313,7 +308,7 @@ static bool rest(void)
     double until = seconds(CLOCK_MONOTONIC) + least;
 
     while (seconds(CLOCK_MONOTONIC) < until) {
-        if (!is_to_go_on())
+        if (!goes_on())
             return false;
         wait_a_second();
     }
@@ -327,12 +322,13 @@ static void keep(void)
             continue;
         if (!look())
             break;
-        show_files();
+        for (size_t i = 0; i < held.count; i++) /* pages that are not locked come and go */
+            show_file(held.files[i]);
     } while (rest());
-    lookout_end();
+    watchdog_kill();
 }
 
-/* ---- what becomes of the master's, and of its rights ---- */
+/* ---- becoming a process apart from the master ---- */
 
 static void reset_signals(void)
 {
@@ -349,15 +345,14 @@ static void reset_signals(void)
     (void)libc_next(pthread_sigmask)(SIG_SETMASK, &none, NULL);
 }
 
-/* Descriptors 0 to 2 lead nowhere, but for one that the log uses: no library may write to what
- * takes their numbers. */
+/* Open descriptors 0 to 2, but for one that the log uses, so that no file gets these numbers. */
 static void open_standard_descriptors(void)
 {
     int fd;
 
     while ((fd = libc_next(open)("/dev/null", O_RDWR)) != -1 && fd <= STDERR_FILENO) {
     }
-    (void)libc_next(close)(fd);
+    libc_close(fd);
 }
 
 static void take_rights(void)
@@ -373,7 +368,7 @@ static void name_process(void)
 
     (void)prctl(PR_SET_NAME, "xfermmap");
     if (title_size > 0) {
-        (void)clearenv(); /* it may lie there */
+        (void)clearenv(); /* it may be in this memory */
         memset(title, 0, title_size);
         (void)snprintf(title, title_size, "xfermmap: keeper of proftpd %d", master);
     }
@@ -382,7 +377,7 @@ static void name_process(void)
     free(copy);
 }
 
-/* Make it the kernel's first choice when memory runs out: the server must not be. */
+/* Be the OOM killer's first choice, before the server. */
 static void raise_oom_score(void)
 {
     static const char highest[] = "1000";
@@ -392,7 +387,7 @@ static void raise_oom_score(void)
         return;
     if (write(fd, highest, sizeof highest - 1) == -1)
         log_line("the keeper's oom_score_adj: %s", strerror(errno));
-    (void)libc_next(close)(fd);
+    libc_close(fd);
 }
 
 static void run(void *directives)
@@ -400,11 +395,11 @@ static void run(void *directives)
     config = directives;
     take_rights();
     open_standard_descriptors();
-    master_end = process_open(master);
+    master_pidfd = process_open(master);
     reset_signals();
     name_process();
     raise_oom_score();
-    if (chdir("/") == -1) /* its directory may be on a file system to be unmounted */
+    if (chdir("/") == -1) /* do not keep a file system busy */
         log_line("the keeper's working directory: %s", strerror(errno));
     (void)setlocale(LC_ALL, "C"); /* wildcards are matched byte by byte */
     state.since = time(NULL);
@@ -415,8 +410,7 @@ static void run(void *directives)
 
 /* ---- in the master ---- */
 
-/* The kernel shows the arguments up to where the environment ends, if they reach into it: proc(5).
- */
+/* A title may extend into the environment: proc(5), "cmdline". */
 void keeper_prepare(int count, char **arguments, char **environment)
 {
     char *end = count > 0 ? arguments[0] : NULL;
@@ -441,7 +435,7 @@ static bool share(void)
     if (page == MAP_FAILED)
         return false;
     (void)madvise(page, sizeof *shared, MADV_DONTFORK);
-    shared = page; /* that of a parent is not mapped here */
+    shared = page;
     master = getpid();
     return true;
 }
@@ -470,7 +464,7 @@ void keeper_end(void)
     atomic_store(&shared->ready, atomic_fetch_add(&shared->newest, 1) + 1);
     status_files_begin(); /* no files */
     status_files_end();
-    status_keeper_is(&(struct status_keeper){.state = STATUS_KEEPS_NOTHING});
+    status_set_keeper(&(struct status_keeper){.state = STATUS_KEEPS_NOTHING});
 }
 
 bool keeper_is_wanted(void)

@@ -2,6 +2,8 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <string.h>
 
 _Atomic(libc_any_function *) libc_found[LIBC_FUNCTION_COUNT];
 
@@ -11,8 +13,7 @@ static const char *const names[LIBC_FUNCTION_COUNT] = {
 #undef X
 };
 
-/* Stands for a name that an older libc lacks; its callers take a failed system call for an answer.
- */
+/* Stub for functions that this libc lacks. */
 static long absent(void)
 {
     errno = ENOSYS;
@@ -24,7 +25,7 @@ libc_any_function *libc_find(enum libc_function function)
     libc_any_function *found = (libc_any_function *)absent;
     void *symbol = dlsym(RTLD_NEXT, names[function]);
     if (symbol != NULL)
-        *(void **)&found = symbol; /* ISO C has no cast from an object to a function pointer */
+        *(void **)&found = symbol; /* ISO C has no cast to a function pointer */
     atomic_store_explicit(&libc_found[function], found, memory_order_relaxed);
     return found;
 }
@@ -33,4 +34,23 @@ void libc_find_all(void)
 {
     for (int function = 0; function < LIBC_FUNCTION_COUNT; function++)
         (void)libc_ready((enum libc_function)function);
+}
+
+void libc_close(int fd)
+{
+    int saved = errno;
+
+    if (fd != -1)
+        (void)libc_next(close)(fd);
+    errno = saved;
+}
+
+size_t libc_read_file(const char *path, char *text, size_t size)
+{
+    int fd = libc_next(open)(path, O_RDONLY | O_CLOEXEC);
+    ssize_t length = fd != -1 ? libc_next(read)(fd, text, size - 1) : 0;
+
+    libc_close(fd);
+    text[length > 0 ? length : 0] = '\0';
+    return strlen(text);
 }

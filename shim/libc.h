@@ -1,8 +1,7 @@
 /*
- * The next definition of each wrapped function: libc's own, or that of a library preloaded after
- * this one. The table below is the one place where names and signatures are written down. Two are
- * not wrapped: glob(3) and globfree(3), of which ProFTPD has its own, lib/glob.c, for the library
- * too.
+ * The next definition of each wrapped function: libc's, or that of a library preloaded after this
+ * one. This table is the only place with names and signatures. glob(3) and globfree(3) are in it,
+ * though not wrapped: ProFTPD exports its own, lib/glob.c, which the library would otherwise call.
  */
 #ifndef LIBC_H
 #define LIBC_H
@@ -115,17 +114,20 @@ typedef void libc_any_function(void);
 
 extern _Atomic(libc_any_function *) libc_found[LIBC_FUNCTION_COUNT];
 
-/*
- * Look up the next definition of a function and remember it. Never NULL: a name that this libc does
- * not have yields a function that fails with ENOSYS.
- * Not async-signal-safe (dlsym(3)); libc_find_all() has been here before any handler can run.
- */
+/* Look up the next definition of a function and remember it. For a name that this libc lacks it is
+ * a stub that fails with ENOSYS. Not async-signal-safe: dlsym(3). */
 libc_any_function *libc_find(enum libc_function function);
 
-/* Look up all of them, so that later calls, in handlers too, find them ready. */
+/* Look up all of them, so that handlers find them. */
 void libc_find_all(void);
 
-/* libc_next(read)(fd, buffer, count): call past this library. */
+/* Close past this library, unless `fd` is -1. Preserves errno. */
+void libc_close(int fd);
+
+/* Read a small file past this library, such as one of /proc. @return its length; 0: nothing */
+size_t libc_read_file(const char *path, char *text, size_t size);
+
+/* libc_next(read)(fd, buffer, count) calls the next definition. */
 #define libc_next(name) ((libc_##name##_function *)libc_ready(LIBC_##name))
 
 static inline libc_any_function *libc_ready(enum libc_function function)

@@ -1,8 +1,9 @@
 #include "listed.h"
 
+#include "debug.h"
 #include "libc.h"
-#include "lookout.h"
 #include "memory_limits.h"
+#include "watchdog.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -13,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* Of vm.max_map_count, for the process's own: libraries, heap, stacks. */
+/* Of vm.max_map_count, for libraries, heap and stacks. */
 enum { OTHER_MAPPINGS = 256 };
 
 static struct listed_file *add(struct listed *listed, const char *path, unsigned line)
@@ -51,7 +52,7 @@ __attribute__((format(printf, 2, 3))) static bool fail(struct listed_file *file,
     va_start(arguments, format);
     free(file->problem);
     if (vasprintf(&file->problem, format, arguments) == -1)
-        file->problem = NULL; /* not kept without a reason */
+        file->problem = NULL; /* no memory */
     va_end(arguments);
     return false;
 }
@@ -65,7 +66,7 @@ static void remove_last(struct listed *listed)
     free(file);
 }
 
-/* @return false: there is nothing to keep: listed already, or empty */
+/* @return false: the file is listed already, or empty */
 static bool is_worth_listing(struct listed *listed, struct listed_file *file)
 {
     struct listed_file *other;
@@ -81,8 +82,7 @@ static bool is_worth_listing(struct listed *listed, struct listed_file *file)
     return true;
 }
 
-/* @return why a file is not kept. Not even root may read all, where it is not root to the disk. */
-static const char *in_words(int failure)
+static const char *describe(int failure)
 {
     return failure == EACCES && geteuid() == 0
                ? "root may not read it: NFS with root_squash, FUSE without allow_root, or a server "
@@ -92,7 +92,7 @@ static const char *in_words(int failure)
                : strerror(failure);
 }
 
-/* Add a file, of which stat(2) has said this; or, with NULL, `failure`, an errno. */
+/* @param status  NULL: not known, for the reason `failure`, an errno */
 static void add_file(struct listed *listed, const char *path, unsigned line,
                      const struct stat64 *status, int failure)
 {
@@ -101,7 +101,7 @@ static void add_file(struct listed *listed, const char *path, unsigned line,
     if (file == NULL)
         return;
     if (status == NULL)
-        fail(file, "%s", in_words(failure));
+        fail(file, "%s", describe(failure));
     else
         file->status = *status;
     if (status != NULL && !S_ISREG(status->st_mode))
@@ -130,11 +130,11 @@ static int by_name(const FTSENT64 **a, const FTSENT64 **b)
 
 static void add_entry(struct listed *listed, FTS64 *tree, FTSENT64 *entry, unsigned line)
 {
-    bool answers = !lookout_is_stuck(entry->fts_path);
+    bool answers = !watchdog_is_hung(entry->fts_path);
 
-    lookout_at(entry->fts_path);
+    watchdog_touch(entry->fts_path);
     switch (entry->fts_info) {
-    case FTS_D: /* what is in it is looked at by the next fts_read() */
+    case FTS_D: /* the next fts_read() reads it */
         if (!answers && fts64_set(tree, entry, FTS_SKIP) == 0)
             add_skipped(listed, entry->fts_path, line);
         break;
@@ -149,7 +149,7 @@ static void add_entry(struct listed *listed, FTS64 *tree, FTSENT64 *entry, unsig
         else
             add_file(listed, entry->fts_path, line, entry->fts_statp, 0);
         break;
-    default: /* links, devices; a directory again, when left */
+    default: /* links, devices, and a directory that is left */
         break;
     }
 }
@@ -170,11 +170,11 @@ static void add_path(struct listed *listed, const char *path, unsigned line)
 {
     struct stat64 status;
 
-    if (lookout_is_stuck(path)) {
+    if (watchdog_is_hung(path)) {
         add_skipped(listed, path, line);
         return;
     }
-    lookout_at(path);
+    watchdog_touch(path);
     if (stat64(path, &status) == -1)
         add_file(listed, path, line, NULL, errno);
     else if (S_ISDIR(status.st_mode))
@@ -187,11 +187,11 @@ static void add_argument(struct listed *listed, const char *argument, unsigned l
 {
     glob_t found = {.gl_pathc = 0};
 
-    if (lookout_is_stuck(argument)) {
+    if (watchdog_is_hung(argument)) {
         add_skipped(listed, argument, line);
         return;
     }
-    lookout_at(argument);
+    watchdog_touch(argument);
     if (libc_next(glob)(argument, GLOB_NOCHECK, NULL, &found) != 0)
         add_file(listed, argument, line, NULL, ENOMEM);
     for (size_t i = 0; i < found.gl_pathc; i++)
@@ -231,7 +231,7 @@ void listed_free(struct listed *listed)
 
 /* ---- comparing ---- */
 
-/* What could not be opened may be now, if its permissions have changed, and so its ctime. */
+/* A change of permissions, and so of ctime, matters for a file that could not be opened. */
 static bool is_same_file(const struct listed_file *held, const struct listed_file *found)
 {
     const struct stat64 *a = &held->status, *b = &found->status;
@@ -242,7 +242,7 @@ static bool is_same_file(const struct listed_file *held, const struct listed_fil
            (held->problem == NULL || filesystem_same_time(&a->st_ctim, &b->st_ctim));
 }
 
-/* The next file of an argument of which all is known in both lists. */
+/* The next file whose argument has no file that `found` has skipped. */
 static size_t next_known(const struct listed *listed, size_t at, const struct listed *found)
 {
     for (; at < listed->count; at++) {
@@ -281,11 +281,11 @@ static bool fail_by_filesystem(struct listed_file *file, int fd, enum filesystem
 /* O_NONBLOCK: it may be a FIFO or a device by now, or leased. @return false: it can't be kept */
 static bool open_file(struct listed_file *file, int *fd, enum filesystem *kind)
 {
-    lookout_at(file->path);
+    watchdog_touch(file->path);
     *fd = libc_next(open64)(file->path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
     file->leased = *fd == -1 && errno == EWOULDBLOCK;
     if (*fd == -1 || fstat64(*fd, &file->status) == -1)
-        return fail(file, "%s", in_words(errno));
+        return fail(file, "%s", describe(errno));
     if (!S_ISREG(file->status.st_mode))
         return fail(file, "is not a regular file");
     *kind = filesystem_of(*fd, &file->status);
@@ -293,11 +293,11 @@ static bool open_file(struct listed_file *file, int *fd, enum filesystem *kind)
         return fail_by_filesystem(file, *fd, *kind);
     if ((uint64_t)file->status.st_size > SIZE_MAX)
         return fail(file, "%s", strerror(EFBIG));
-    lookout_at(file->path); /* to map it may mean to ask a server, too */
+    watchdog_touch(file->path); /* mmap(2) may be a round trip, too */
     return true;
 }
 
-/* @return false: it is not kept */
+/* @return false: it can't be kept */
 static bool map_file(struct listed_file *file, uint64_t memory, uint64_t *taken, uint64_t mappings)
 {
     enum filesystem kind = FILESYSTEM_UNMAPPED;
@@ -310,8 +310,7 @@ static bool map_file(struct listed_file *file, uint64_t memory, uint64_t *taken,
         mapped = fail(file, "no room for it in TransferMMapMaxMemory");
     if (mapped && !residency_map(&file->memory, fd, kind, &file->status))
         mapped = fail(file, "can't be mapped (%s): %s", strerror(errno), mapping_remedy(errno));
-    if (fd != -1)
-        (void)libc_next(close)(fd);
+    libc_close(fd);
     return mapped;
 }
 
@@ -324,28 +323,19 @@ void listed_map(struct listed *listed, uint64_t memory)
         if (file->problem != NULL || file->skipped)
             continue;
         mappings -= map_file(file, memory, &taken, mappings);
+        assert(taken <= memory && (file->problem == NULL || file->memory.mapping.memory == NULL));
     }
 }
 
-static const struct listed *being_read;
-static bool (*asked_to_go_on)(uint64_t bytes);
-
-static bool on_piece(size_t file, uint64_t bytes)
-{
-    lookout_at(being_read->files[file]->path);
-    return asked_to_go_on(bytes);
-}
-
-void listed_read_in(struct listed *listed, bool lock, bool (*go_on)(uint64_t bytes))
+void listed_read_in(struct listed *listed, enum residency_mode mode,
+                    bool (*on_piece)(size_t file, uint64_t bytes))
 {
     struct residency **files = calloc(listed->count + 1, sizeof(void *));
 
-    being_read = listed;
-    asked_to_go_on = go_on;
     for (size_t i = 0; files != NULL && i < listed->count; i++)
         files[i] = &listed->files[i]->memory;
     if (files != NULL)
-        residency_read_in(files, listed->count, lock, on_piece);
+        residency_read_in(files, listed->count, mode, on_piece);
     free(files);
     for (size_t i = 0; i < listed->count; i++) {
         struct listed_file *file = listed->files[i];

@@ -1,7 +1,6 @@
 /*
- * What is listed: the files that TransferMMapFile names, which of them fit into the memory that
- * they may take, and having these in memory. Touches files that may be on a disk that does not
- * answer: for a lookout's child.
+ * The listed files: those that TransferMMapFile names, which of them fit, and having these in
+ * memory. For a child of the watchdog, as each function may wait for a disk.
  */
 #ifndef LISTED_H
 #define LISTED_H
@@ -20,14 +19,14 @@ struct listed_file {
     char *path;
     unsigned line; /* which argument of TransferMMapFile, counted from 0 */
     struct stat64 status;
-    char *problem; /* why it is not kept, for people to read; allocated */
-    bool leased;   /* open() has asked another process to give its lease back: try again */
+    char *problem; /* why it is not kept, for the log; allocated */
+    bool leased;   /* another process holds a lease: try again */
     bool skipped;  /* it does not answer: nothing is known of it, nor of what is below it */
     struct residency memory;
-    unsigned slot; /* a note of the keeper's: where the status shows it */
+    unsigned slot; /* for the keeper: where the status shows it */
     struct {
         uint64_t device, inode;
-    } identity; /* a file may be listed by several names */
+    } identity; /* hashed and compared as bytes, so it must have no padding */
     UT_hash_handle hh;
 };
 
@@ -45,7 +44,6 @@ struct listed {
  * Find all files of a list. An argument is a path, a wildcard of glob(7), or a directory, which
  * stands for the regular files below it; links in there are not followed. A file that is listed
  * again, or empty, is left out.
- * @param arguments  of TransferMMapFile
  */
 void listed_expand(struct listed *listed, const struct config_list *arguments);
 
@@ -61,17 +59,12 @@ const struct listed_file *listed_find(const struct listed *listed, const struct 
  */
 bool listed_is_same(const struct listed *held, const struct listed *found);
 
-/*
- * Map those that can be kept and fit, in their order.
- * @param memory  that they may take, bytes
- */
+/* Map the files that can be kept, in their order, as far as they fit into `memory` bytes. */
 void listed_map(struct listed *listed, uint64_t memory);
 
-/*
- * Read in, and lock, what is mapped.
- * @param go_on  asked after each piece, with what has been read in so far; false: leave the rest
- */
-void listed_read_in(struct listed *listed, bool lock, bool (*go_on)(uint64_t bytes));
+/* Read in, and lock, what is mapped. @param on_piece  see residency_read_in() */
+void listed_read_in(struct listed *listed, enum residency_mode mode,
+                    bool (*on_piece)(size_t file, uint64_t bytes));
 
 void listed_free(struct listed *listed);
 

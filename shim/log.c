@@ -1,7 +1,7 @@
 #include "log.h"
 
 #include "libc.h"
-#include "ownfile.h"
+#include "safe_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -19,7 +19,7 @@ enum { LINE_MAX_BYTES = 8192 };
 
 static char target[PATH_MAX] = LOG_TO_SYSLOG;
 static bool echo;
-static struct stat64 standard_error; /* as it was at first; of mode 0: there was none */
+static struct stat64 standard_error; /* as log_begin_echo() found it; mode 0: none */
 
 static bool is(const char *chosen, const char *word)
 {
@@ -45,12 +45,17 @@ static bool has_standard_error(void)
            now.st_dev == standard_error.st_dev && now.st_ino == standard_error.st_ino;
 }
 
-void log_echo(bool on)
+void log_begin_echo(void)
 {
     if (standard_error.st_mode == 0 && fstat64(STDERR_FILENO, &standard_error) == 0 &&
         S_ISSOCK(standard_error.st_mode))
         standard_error.st_mode = 0;
-    echo = on;
+    echo = true;
+}
+
+void log_end_echo(void)
+{
+    echo = false;
 }
 
 /* @return descriptor, -1: errno */
@@ -61,13 +66,11 @@ static int open_syslog(void)
 
     if (fd == -1 || connect(fd, (const struct sockaddr *)&address, sizeof address) == 0)
         return fd;
-    int failure = errno;
-    (void)libc_next(close)(fd);
-    errno = failure;
+    libc_close(fd);
     return -1;
 }
 
-/* A datagram of our own: syslog(3) would keep a descriptor open. @return false: there is none */
+/* Not by syslog(3), which would keep a descriptor open. @return false: no syslog */
 static bool write_to_syslog(const char *message)
 {
     char datagram[LINE_MAX_BYTES];
@@ -79,7 +82,7 @@ static bool write_to_syslog(const char *message)
         return false;
     if (length > 0)
         (void)send(fd, datagram, strnlen(datagram, sizeof datagram), MSG_NOSIGNAL);
-    (void)libc_next(close)(fd);
+    libc_close(fd);
     return true;
 }
 
@@ -97,23 +100,24 @@ static void write_line(int fd, const char *message)
                  now.tv_nsec / 1000000, host, program_invocation_short_name, getpid(), message);
     if (length <= 0)
         return;
-    struct ownfile_quiet quiet = ownfile_quieten();
-    ownfile_unquiet(&quiet, write(fd, line, strnlen(line, sizeof line)) != -1 ? 0 : errno);
+    struct safe_file_signals signals = safe_file_block_signals();
+    safe_file_restore_signals(&signals,
+                              write(fd, line, strnlen(line, sizeof line)) != -1 ? 0 : errno);
 }
 
 /* @return false: the file can't be opened */
 static bool write_to_file(const char *message)
 {
-    int fd = ownfile_open(target, O_WRONLY | O_APPEND | O_CREAT, 0640);
+    int fd = safe_file_open(target, O_WRONLY | O_APPEND | O_CREAT, 0640);
 
     if (fd == -1)
         return false;
     write_line(fd, message);
-    (void)libc_next(close)(fd);
+    libc_close(fd);
     return true;
 }
 
-/* Nothing to wait for: a pipe may be full. @return false: there is none */
+/* Without waiting: a pipe may be full. @return false: no standard error */
 static bool write_to_standard_error(const char *message)
 {
     struct pollfd ready = {.fd = STDERR_FILENO, .events = POLLOUT};
@@ -128,10 +132,9 @@ static bool write_to_standard_error(const char *message)
 bool log_try(const char *chosen)
 {
     if (!is(chosen, LOG_TO_SYSLOG))
-        return !is_file(chosen) || ownfile_try(chosen);
+        return !is_file(chosen) || safe_file_try(chosen);
     int fd = open_syslog();
-    if (fd != -1)
-        (void)libc_next(close)(fd);
+    libc_close(fd);
     return fd != -1;
 }
 
@@ -142,7 +145,6 @@ int log_descriptor(void)
     return used && has_standard_error() ? STDERR_FILENO : -1;
 }
 
-/* A name with a newline would make a line of its own. */
 static void make_one_line(char *text)
 {
     for (; *text != '\0'; text++) {

@@ -1,21 +1,24 @@
 #include "mapping.h"
 
+#include "debug.h"
+
 #include <errno.h>
 #include <sys/mman.h>
+#include <unistd.h>
 
 bool mapping_map(struct mapping *mapping, int fd, enum filesystem kind, off64_t start,
                  size_t length)
 {
+    assert(length > 0 && start >= 0 && start % sysconf(_SC_PAGESIZE) == 0);
     /* MAP_SHARED: a file system whose read() bypasses the page cache refuses it, and should. Not
-     * MAP_POPULATE: faults taken as they come, 16 pages each, cost less (docs/design.md). */
+     * MAP_POPULATE: faults of 16 pages each cost less (docs/design.md, "Windows"). */
     void *memory = mmap64(NULL, length, PROT_READ, MAP_SHARED, fd, start);
 
     *mapping = (struct mapping){.memory = NULL};
     if (memory == MAP_FAILED)
         return false;
-    /* Pages that a touch reads in are then huge ones, and cheaper for the next who maps them. Fails
-     * harmlessly where the kernel has none. Not on FUSE: the kernel also reads the next one ahead.
-     */
+    /* What a touch reads in is then in huge pages, where the kernel has them. Not on FUSE: the
+     * kernel would also read the next one ahead. */
     if (kind != FILESYSTEM_FUSE)
         (void)madvise(memory, length, MADV_HUGEPAGE);
     *mapping = (struct mapping){.memory = memory, .start = start, .length = length};

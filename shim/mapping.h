@@ -1,5 +1,6 @@
 /*
- * A range of a file in memory. All functions are async-signal-safe.
+ * A range of a file in memory. All functions are async-signal-safe. Offsets and lengths are in
+ * bytes.
  */
 #ifndef MAPPING_H
 #define MAPPING_H
@@ -12,36 +13,28 @@
 
 struct mapping {
     char *memory;  /* NULL: nothing is mapped */
-    off64_t start; /* in the file, bytes; a multiple of the page size */
-    size_t length; /* bytes */
+    off64_t start; /* in the file, a multiple of the page size */
+    size_t length;
 };
 
 /*
- * Map `length` bytes of a file from `start` on, shared and read-only: what is seen is the page
- * cache that read() would copy from.
- * @param kind   of the file system, as of filesystem_of()
- * @param start  bytes, a multiple of the page size
- * @return false: refused by the kernel, `mapping` is empty, errno as of mmap(2)
+ * Map a range of a file, shared and read-only: it shows the page cache that read() copies from.
+ * @param kind   from filesystem_of()
+ * @param start  a multiple of the page size
+ * @return false: errno of mmap(2), `mapping` is empty
  */
 bool mapping_map(struct mapping *mapping, int fd, enum filesystem kind, off64_t start,
                  size_t length);
 
-/*
- * What to do about a mapping that the kernel has refused.
- * @param failure  errno of mmap(2)
- * @return part of a sentence, which follows that error's text
- */
+/* What an administrator can do about an errno of mmap(2). @return part of a sentence, which follows
+ * the error's text */
 const char *mapping_remedy(int failure);
 
-/* Unmap, if anything is mapped. Keeps errno. */
+/* Unmap, if anything is mapped. Preserves errno. */
 void mapping_unmap(struct mapping *mapping);
 
-/*
- * The memory of an offset in the file.
- * @param offset     bytes
- * @param available  out: how many bytes are mapped from there on
- * @return NULL: the offset is not within the mapping
- */
+/* The memory of an offset in the file. @param available  out: how much is mapped from there on
+ * @return NULL: the offset is not within the mapping */
 const char *mapping_at(const struct mapping *mapping, off64_t offset, size_t *available);
 
 #endif

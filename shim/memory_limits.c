@@ -2,7 +2,6 @@
 
 #include "libc.h"
 
-#include <fcntl.h>
 #include <limits.h>
 #include <linux/capability.h>
 #include <stdlib.h>
@@ -11,27 +10,15 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* The kernel's default, include/linux/mm.h, for where /proc is not to be had. */
+/* The kernel's default, include/linux/mm.h, for where /proc is missing. */
 enum { DEFAULT_MAX_MAP_COUNT = 65530 };
-
-/* @return length of what was read, 0: nothing */
-static size_t read_small_file(const char *path, char *text, size_t size)
-{
-    int fd = libc_next(open)(path, O_RDONLY | O_CLOEXEC);
-    ssize_t length = fd != -1 ? libc_next(read)(fd, text, size - 1) : 0;
-
-    if (fd != -1)
-        (void)libc_next(close)(fd);
-    text[length > 0 ? length : 0] = '\0';
-    return strlen(text);
-}
 
 /* @return the number in the file; `otherwise` where there is none ("max") */
 static uint64_t number_in(const char *path, uint64_t otherwise)
 {
     char text[64], *end;
 
-    (void)read_small_file(path, text, sizeof text);
+    (void)libc_read_file(path, text, sizeof text);
     uint64_t number = strtoull(text, &end, 10);
     return end != text ? number : otherwise;
 }
@@ -71,7 +58,7 @@ static uint64_t limit_of_cgroups(void)
     char text[4096], *rest;
     uint64_t limit = UINT64_MAX;
 
-    (void)read_small_file("/proc/self/cgroup", text, sizeof text);
+    (void)libc_read_file("/proc/self/cgroup", text, sizeof text);
     for (char *line = strtok_r(text, "\n", &rest); line != NULL;
          line = strtok_r(NULL, "\n", &rest)) {
         char *controllers = strchr(line, ':');
@@ -95,7 +82,7 @@ static uint64_t reserved(void)
     static const char name[] = "\nHugetlb:";
     char text[4096];
 
-    (void)read_small_file("/proc/meminfo", text, sizeof text);
+    (void)libc_read_file("/proc/meminfo", text, sizeof text);
     const char *line = strstr(text, name);
     return line != NULL ? strtoull(line + sizeof name - 1, NULL, 10) * 1024 : 0;
 }

@@ -3,7 +3,6 @@
 #include "libc.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -21,7 +20,7 @@
 #define SYS_close_range 436
 #endif
 
-/* The start of a zombie. */
+/* In place of the start of a zombie. */
 #define ENDED UINT64_MAX
 
 /* Whether numbers in /proc are those of the caller's PID namespace. */
@@ -39,13 +38,8 @@ static uint64_t look_up(pid_t process)
     char path[32], line[1024];
 
     (void)snprintf(path, sizeof path, "/proc/%d/stat", process);
-    int fd = proc_is_ours() ? libc_next(open)(path, O_RDONLY | O_CLOEXEC) : -1;
-    if (fd == -1)
+    if (!proc_is_ours() || libc_read_file(path, line, sizeof line) == 0)
         return 0;
-    ssize_t length = libc_next(read)(fd, line, sizeof line - 1);
-    (void)libc_next(close)(fd);
-    line[length > 0 ? length : 0] = '\0';
-
     const char *field = strrchr(line, ')');
     if (field == NULL || field[1] == '\0')
         return 0;
@@ -88,11 +82,8 @@ int process_open(pid_t process)
 
 /* ---- forking ---- */
 
-/*
- * Take back the SIGCHLD of a child that was waited for. One that another child has sent meanwhile
- * looks the same: so it is sent again if another child is to be waited for. In this order, for a
- * child that ends in between sends its own.
- */
+/* Discard the SIGCHLD of a child that was waited for. Another child's looks the same: so send it
+ * again if one is to be waited for. In this order: a child that ends in between sends its own. */
 static void discard_child_signal(const sigset_t *child_signal)
 {
     const struct timespec at_once = {0};
@@ -104,7 +95,7 @@ static void discard_child_signal(const sigset_t *child_signal)
         (void)kill(getpid(), SIGCHLD);
 }
 
-/* The process between: its exit status carries the errno. */
+/* @return errno of fork(2), which the exit status of the process between carries; 0 */
 static int fork_twice(void (*body)(void *argument), void *argument, int kept)
 {
     int status = 0;
@@ -113,10 +104,10 @@ static int fork_twice(void (*body)(void *argument), void *argument, int kept)
     if (between == -1)
         return errno;
     if (between == 0) {
-        /* before the server goes on: it may bind its ports again */
+        /* before the server continues: it may bind its ports again */
         for (int fd = 0; fd <= STDERR_FILENO; fd++) {
             if (fd != kept)
-                (void)libc_next(close)(fd);
+                libc_close(fd);
         }
         process_close_from(STDERR_FILENO + 1);
         pid_t orphan = fork();
@@ -124,7 +115,7 @@ static int fork_twice(void (*body)(void *argument), void *argument, int kept)
             body(argument);
         _exit(orphan == -1 ? errno : 0);
     }
-    /* ECHILD where SIGCHLD is ignored: what came of it is not known */
+    /* ECHILD where SIGCHLD is ignored: the errno is not known */
     while (waitpid(between, &status, 0) == -1 && errno == EINTR) {
     }
     return WIFEXITED(status) ? WEXITSTATUS(status) : ECHILD;
@@ -159,7 +150,7 @@ static bool close_listed_in_proc(int first)
     while ((entry = readdir(directory)) != NULL) {
         int fd = (int)strtol(entry->d_name, NULL, 10);
         if (entry->d_name[0] != '.' && fd >= first && fd != dirfd(directory))
-            (void)libc_next(close)(fd);
+            libc_close(fd);
     }
     (void)closedir(directory);
     return true;
@@ -173,5 +164,5 @@ void process_close_from(int first)
         getrlimit(RLIMIT_NOFILE, &most) == -1)
         return;
     for (int fd = first; fd < (int)most.rlim_cur; fd++)
-        (void)libc_next(close)(fd);
+        libc_close(fd);
 }

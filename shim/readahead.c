@@ -4,7 +4,7 @@
 
 #include <fcntl.h>
 
-/* What is asked for at a time, and the least that a request is for, bytes. */
+/* What is asked for at a time, and the smallest request, bytes. */
 #define CHUNK ((off64_t)1 << 20)
 #define PIECE ((off64_t)128 << 10)
 
@@ -28,7 +28,7 @@ static bool is_cached(int fd, off64_t offset)
     char byte;
     struct iovec part = {&byte, sizeof byte};
 
-    /* Linux 4.14; a file system that can't tell (FUSE, NFS) is asked in any case. */
+    /* Linux 4.14. FUSE and NFS do not support it, and are always asked. */
     return libc_next(preadv64v2)(fd, &part, 1, offset, RWF_NOWAIT) == sizeof byte;
 }
 
@@ -43,13 +43,8 @@ static bool is_warm(struct readahead *reader, int fd, off64_t start, off64_t end
     return reader->warm;
 }
 
-/*
- * One call reads no more than the device takes at once, or than its read-ahead, if that is more
- * (mm/readahead.c, force_page_cache_ra()): 1 MiB or so for disks, for which few large requests are
- * best; 128 KiB for FUSE and network file systems, for which many in flight are. So ask for the
- * whole, then for its second half, then for the second halves of both, and so on: for each kind,
- * the calls that come too late for it find their pages there.
- */
+/* Ask for the whole, then for its second half, then for the second halves of both, and so on. Why
+ * is in docs/design.md, "Read-ahead". */
 static void ask(int fd, off64_t start, off64_t length)
 {
     (void)posix_fadvise64(fd, start, length, POSIX_FADV_WILLNEED);
@@ -103,7 +98,7 @@ bool readahead_follow(struct readahead *reader, int fd, off64_t offset, size_t l
 void readahead_take_over(int fd, off64_t offset, off64_t size)
 {
     (void)posix_fadvise64(fd, 0, 0, POSIX_FADV_RANDOM);
-    /* what is sent until readahead_follow() is ahead */
+    /* enough until readahead_follow() is ahead */
     ask(fd, offset, size - offset < 2 * CHUNK ? size - offset : 2 * CHUNK);
 }
 

@@ -1,6 +1,7 @@
 /*
- * Asking the disk for what a download reads next, before it does. The kernel reads ahead by itself,
- * but, as the device is set up by default, only 128 KiB.
+ * Asking the disk for what a download reads next, before it does. The kernel reads ahead only 128
+ * KiB with a device's default. All functions are async-signal-safe, but may change errno. Offsets
+ * and lengths are in bytes.
  */
 #ifndef READAHEAD_H
 #define READAHEAD_H
@@ -11,44 +12,35 @@
 
 /* One reader of a file. All zero: nothing was read yet. */
 struct readahead {
-    off64_t began; /* where it began to read on and on, bytes */
-    off64_t next;  /* where it reads next, if it goes on */
+    off64_t began; /* where it began to read sequentially */
+    off64_t next;  /* where it reads next if it is sequential */
     off64_t asked; /* up to where the disk was asked */
-    off64_t group; /* the one that `warm` was found out for, counted from 1 */
-    bool warm;     /* what is ahead is in the page cache already */
+    off64_t group; /* the one that `warm` is about, counted from 1 */
+    bool warm;     /* what is ahead is in the page cache */
 };
 
-/* Say how far ahead the disk is asked from now on, bytes, TransferMMapReadAhead; 0: not at all. */
+/* How far ahead the disk is asked from now on, TransferMMapReadAhead; 0: not at all. */
 void readahead_policy(off64_t bytes);
 
-/* Whether it is asked at all. */
+/* True unless the policy is 0. */
 bool readahead_wanted(void);
 
 /*
- * A read is about to begin: have the disk asked for what follows it, if this reader reads on and
- * on. Never farther ahead than it has read so far, so that who stops early wastes little. What is
- * in the page cache is not asked for; to find that out takes a system call for each 8 MiB.
- * Async-signal-safe. Changes errno.
- * @param offset, length  what is about to be read, bytes
- * @param size            of the file, bytes
- * @return whether it reads on where the last read ended
+ * Before a read: ask the disk for what follows it, if the reader is sequential, but never farther
+ * ahead than it has read so far, and not for what is in the page cache. Looking there takes a
+ * system call for each 8 MiB.
+ * @param offset, length  what is about to be read
+ * @param size            of the file
+ * @return true if it reads where the last read ended
  */
 bool readahead_follow(struct readahead *reader, int fd, off64_t offset, size_t length,
                       off64_t size);
 
-/*
- * The kernel is about to send a file on FUSE from `offset` on: have it read nothing ahead by
- * itself, which would get our requests ignored (filesystem.h). Changes errno.
- * @param size  of the file, bytes
- */
+/* Before the kernel sends a file on FUSE from `offset` on: stop the kernel's own read-ahead, during
+ * which FUSE ignores requests (docs/design.md, "Read-ahead"). @param size  of the file */
 void readahead_take_over(int fd, off64_t offset, off64_t size);
 
-/*
- * How much may be sent at one go before the next look: as far as the page cache goes, looked at
- * once in 8 MiB, and 1 MiB at least. Changes errno.
- * @param offset, length  what is to be sent, bytes
- * @return bytes, up to `length`
- */
+/* How much of `length` to send before the next look: as far as the page cache goes, or 1 MiB. */
 size_t readahead_stride(int fd, off64_t offset, size_t length);
 
 #endif

@@ -1,5 +1,6 @@
 #include "reading.h"
 
+#include "debug.h"
 #include "guard.h"
 #include "libc.h"
 #include "status.h"
@@ -11,19 +12,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* How much of a file a session has mapped at a time, bytes. */
+/* How much of a file is mapped at a time, bytes. */
 #define WINDOW ((size_t)4 << 20)
 
-/* How much is copied after one look at its end, bytes. On FUSE, which reads so much at once, to
- * touch a page farther ahead has the kernel read around that, and takes three times as long. */
+/* How much is copied after one look at its end, bytes. FUSE reads so much at once: touching a page
+ * farther ahead takes three times as long there. */
 #define PIECE ((size_t)128 << 10)
 
-/* What one call reads at most, bytes: read(2). */
+/* The most that one call reads, bytes: read(2). */
 #define MOST_BYTES ((size_t)0x7ffff000)
 
-/* The kernel refuses a buffer that reaches beyond, whether or not it would write there. Where an
- * architecture has more, buffers there are left to it. On x86-64 the last page is no program's
- * (arch/x86/include/asm/page_64_types.h). */
+/* The kernel refuses a buffer that extends beyond, even if it would not write there. On x86-64 the
+ * last page is reserved (arch/x86/include/asm/page_64_types.h). */
 #if defined __x86_64__
 #define USER_SPACE (((uintptr_t)1 << 47) - 4096)
 #elif UINTPTR_MAX > UINT32_MAX
@@ -40,22 +40,22 @@ struct request {
     size_t length; /* of all parts, bytes */
 };
 
-enum copied {
-    COPIED,
-    NOT_COPIED, /* a fault, no window, or the file has changed */
-    ZERO_ENDED  /* only this read is the kernel's */
-};
+enum copied { COPIED, LEFT /* this read is the kernel's */, FAULT, CHANGED, REFUSED };
 
-enum outcome {
-    ANSWERED,
-    ANSWERED_LAST, /* this one was; the next are the kernel's */
-    NO_ANSWER      /* the kernel's, from this one on */
+static const enum stream_reason reasons[] = {/* to hand the stream over */
+                                             [FAULT] = STREAM_FAULT,
+                                             [CHANGED] = STREAM_CHANGED,
+                                             [REFUSED] = STREAM_REFUSED};
+
+struct outcome {
+    struct reading reading;
+    enum stream_reason reason; /* to hand the stream over: STREAM_NO_REASON, it is served on */
 };
 
 /* ---- from the window: with the stream's busy flag held ---- */
 
-/* Whether the kernel is asked for the state of the file before each read: as its own read() asks
- * the other side of a network file system, or which layer of an overlay has the file by now. */
+/* True if the state of the file is looked at before each read, as the kernel's read() does on
+ * network and overlay file systems. */
 static bool is_checked(const struct stream *stream)
 {
     return stream->filesystem >= FILESYSTEM_CHECKED;
@@ -66,8 +66,8 @@ static struct timespec as_timespec(const struct statx_timestamp *time)
     return (struct timespec){.tv_sec = (time_t)time->tv_sec, .tv_nsec = (long)time->tv_nsec};
 }
 
-/* Ask for size, mtime and ctime; not for atime: FUSE would ask the other side after each read. An
- * older container runtime refuses statx(2) with EPERM. */
+/* Get size, mtime and ctime; not atime, for which FUSE would make a request after each read. Older
+ * container runtimes refuse statx(2) with EPERM. */
 static bool look(int fd, struct stat64 *now)
 {
     const unsigned wanted = STATX_SIZE | STATX_MTIME | STATX_CTIME;
@@ -81,11 +81,12 @@ static bool look(int fd, struct stat64 *now)
     return true;
 }
 
-/* @return false: the file's size can't be had, or the file has changed */
+/* @return false: the size is not known, or the file has changed */
 static bool look_at_size(struct stream *stream)
 {
     struct stat64 now;
 
+    assert(atomic_flag_test_and_set(&stream->busy)); /* held */
     if (!look(stream_fd(stream), &now) || !atomic_load(&stream->served))
         return false;
     if (is_checked(stream) &&
@@ -96,14 +97,14 @@ static bool look_at_size(struct stream *stream)
     return true;
 }
 
-/* How much of the request the file has from `offset` on, 0 at its end; -1: can't be told. */
+/* @return how much of the request the file has at `offset`; 0 at its end; -1: not known */
 static ssize_t readable(struct stream *stream, const struct request *request, off64_t offset)
 {
     off64_t wanted = (off64_t)request->length;
 
     if (offset <= stream->size && wanted <= stream->size - offset)
         return (ssize_t)wanted;
-    /* The file may have grown: at its end the kernel is asked each time. */
+    /* it may have grown */
     if (!look_at_size(stream))
         return -1;
     if (offset >= stream->size)
@@ -111,7 +112,7 @@ static ssize_t readable(struct stream *stream, const struct request *request, of
     return (ssize_t)(wanted < stream->size - offset ? wanted : stream->size - offset);
 }
 
-/* Where a window that is to have `offset` begins, with a page. @return its length, bytes */
+/* @param start  out: of the window for `offset`. @return its length, bytes */
 static size_t window_at(const struct stream *stream, off64_t offset, off64_t *start)
 {
     *start = offset - offset % sysconf(_SC_PAGESIZE);
@@ -139,49 +140,44 @@ static bool worth_mapping(struct stream *stream, off64_t offset, size_t length)
 }
 
 /* Move the window so that it starts at `offset`'s page. */
-static bool move_window(struct stream *stream, off64_t offset)
+static enum copied move_window(struct stream *stream, off64_t offset)
 {
     off64_t start;
 
     mapping_unmap(&stream->window);
     if (offset >= stream->size)
-        return false; /* it shrank since the read began */
+        return CHANGED; /* it shrank since the read began */
     size_t length = window_at(stream, offset, &start);
+    assert(start <= offset && offset < start + (off64_t)length);
     if (!mapping_map(&stream->window, stream_fd(stream), stream->filesystem, start, length)) {
         status_note(STATUS_REFUSED, (uint64_t)errno);
-        return false;
+        return REFUSED;
     }
-    if (!atomic_load(&stream->served)) { /* closed by another thread: this may be another file's */
-        mapping_unmap(&stream->window);
-        return false;
-    }
-    return true;
+    if (atomic_load(&stream->served))
+        return COPIED;
+    mapping_unmap(&stream->window); /* closed by another thread: this may be another file's */
+    return CHANGED;
 }
 
-/*
- * Whether the file still reaches to `end`, as far as the byte before tells. Truncation within a
- * page leaves zeros in the rest of that page, and no fault: so a zero is a reason to look.
- */
+/* True if the file still extends to `end`. Truncation within a page fills the rest of the page with
+ * zeros, without a fault: so look at the size if the last byte is a zero. */
 static bool still_there(struct stream *stream, off64_t end, char last)
 {
     return last != '\0' || (look_at_size(stream) && end <= stream->size);
 }
 
-/* What is checked may ask another side, which takes longer than a read: so ask once, here or in the
- * kernel's read. */
+/* The look at a checked file may be a round trip: make one for each read, here or in the kernel. */
 static enum copied may_copy(struct stream *stream, off64_t end, char last)
 {
     if (!is_checked(stream))
-        return still_there(stream, end, last) ? COPIED : NOT_COPIED;
+        return still_there(stream, end, last) ? COPIED : CHANGED;
     if (last == '\0')
-        return ZERO_ENDED;
-    return look_at_size(stream) ? COPIED : NOT_COPIED;
+        return LEFT;
+    return look_at_size(stream) ? COPIED : CHANGED;
 }
 
-/*
- * Have the processor fetch the beginning while it waits for the end: memory takes as long for both
- * as for one. A few lines only: a dozen made copying take half as long again.
- */
+/* Have the processor fetch the beginning while it waits for the last byte. A few lines only: a
+ * dozen made copying half as slow again. */
 static void fetch_beginning(const char *from, size_t length)
 {
     enum { LINE = 64, AHEAD = 4 * LINE /* bytes */ };
@@ -190,8 +186,8 @@ static void fetch_beginning(const char *from, size_t length)
         __builtin_prefetch(from + at);
 }
 
-/* Copy what is mapped, all of it or none: the end is looked at first, so that nothing is written
- * where the kernel would write nothing. */
+/* Copy what is mapped, all of it or nothing: the last byte is read first, so that nothing is
+ * written where the kernel would write nothing. */
 static enum copied copy_mapped(struct stream *stream, off64_t end, char *to, const char *from,
                                size_t length)
 {
@@ -204,7 +200,7 @@ static enum copied copy_mapped(struct stream *stream, off64_t end, char *to, con
             return copied;
     }
     status_add(STATUS_FAULTS, 1);
-    return NOT_COPIED;
+    return FAULT;
 }
 
 /* Copy `length` bytes at `offset` into one buffer. */
@@ -214,8 +210,9 @@ static enum copied copy_part(struct stream *stream, off64_t offset, char *to, si
         size_t available;
         const char *memory = mapping_at(&stream->window, offset, &available);
         if (memory == NULL) {
-            if (!move_window(stream, offset))
-                return NOT_COPIED;
+            enum copied moved = move_window(stream, offset);
+            if (moved != COPIED)
+                return moved;
             continue;
         }
         size_t step = length < available ? length : available;
@@ -246,7 +243,7 @@ static enum copied copy_request(struct stream *stream, const struct request *req
         length -= step;
     }
     /* once more: it may have been truncated meanwhile */
-    return still_there(stream, offset, last) ? COPIED : NOT_COPIED;
+    return still_there(stream, offset, last) ? COPIED : CHANGED;
 }
 
 /* ---- one request ---- */
@@ -257,33 +254,32 @@ static bool advance(struct stream *stream, off64_t from, off64_t to)
     return atomic_compare_exchange_strong(&stream->offset, &from, to);
 }
 
-/*
- * Have the kernel read what the stream's offset has moved over, and set the offset to where that
- * ended. No cancellation while the stream is in use: the caller has been asked already.
- */
-static void read_by_kernel(struct stream *stream, const struct request *request, bool moves,
-                           off64_t offset, ssize_t length, ssize_t *result)
+/* Have the kernel read what the stream's offset has moved over, and set the offset to where that
+ * ended. Without cancellation, which would leave the stream in use. */
+static ssize_t read_by_kernel(struct stream *stream, const struct request *request, bool moves,
+                              off64_t offset, ssize_t length)
 {
     int fd = stream_fd(stream), cancel_state;
+    ssize_t result = -1;
 
     errno = EBADF;
-    *result = -1;
     (void)pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
-    /* closed by another thread it is not open any more; handed over it still is */
+    /* another thread may have closed it, or handed it over: then it is still open */
     bool open = atomic_load(&stream->served) || stream_offset(stream) == STREAM_RELEASED;
     if (open)
-        *result = libc_next(preadv64)(fd, request->parts, request->count, offset);
+        result = libc_next(preadv64)(fd, request->parts, request->count, offset);
     (void)pthread_setcancelstate(cancel_state, NULL);
     int failure = errno;
-    ssize_t got = *result > 0 ? *result : 0;
+    ssize_t got = result > 0 ? result : 0;
     if (open && moves && got != length && !advance(stream, offset + length, offset + got) &&
         stream_offset(stream) == STREAM_RELEASED)
         (void)libc_next(lseek64)(fd, got - length, SEEK_CUR);
     errno = failure;
     stream_count_kernel(stream, got);
+    return result;
 }
 
-/* Whether the last of the bytes read is a zero. */
+/* True if the last byte that was read is a zero. */
 static bool ends_in_zero(const struct request *request, ssize_t bytes)
 {
     size_t rest = bytes > 0 ? (size_t)bytes : 0;
@@ -296,9 +292,9 @@ static bool ends_in_zero(const struct request *request, ssize_t bytes)
            last == '\0';
 }
 
-/* @param exclusive  whether the caller holds the busy flag */
-static enum outcome answer(struct stream *stream, const struct request *request, off64_t at,
-                           bool exclusive, ssize_t *result)
+/* @param exclusive  true: the caller holds the busy flag */
+static struct outcome answer(struct stream *stream, const struct request *request, off64_t at,
+                             bool exclusive)
 {
     bool moves = at == READING_MOVES;
     off64_t offset;
@@ -308,38 +304,39 @@ static enum outcome answer(struct stream *stream, const struct request *request,
         off64_t present = stream_offset(stream);
         offset = moves ? present : at;
         if (present < 0 || offset > INT64_MAX - (off64_t)request->length)
-            return NO_ANSWER;
+            return (struct outcome){.reason = STREAM_ODD};
         length = (ssize_t)request->length;
         if (exclusive && length > 0)
             length = readable(stream, request, offset);
         if (length < 0)
-            return NO_ANSWER;
-        /* Moved before the copy: a handler that interrupts it and reads, too, gets what follows. */
+            return (struct outcome){.reason = STREAM_CHANGED};
+        assert(offset >= 0 && length <= (ssize_t)request->length);
+        /* before the copy: a handler that interrupts it and reads gets what follows */
     } while (moves && !advance(stream, offset, offset + length));
 
-    /* where one read ends in a zero, the next one mostly does, too */
+    /* after a read that ended in a zero, the next one mostly does, too */
     bool mapped = exclusive && request->length > 0 &&
                   worth_mapping(stream, offset, (size_t)length) && !stream->zero_ended;
     struct turn *turn = exclusive && mapped == stream->turn.maps ? &stream->turn : NULL;
     uint64_t since = turn != NULL ? turn_clock(turn) : 0;
-    enum copied copied = !mapped       ? NOT_COPIED
+    enum copied copied = !mapped       ? LEFT
                          : length == 0 ? COPIED
                                        : copy_request(stream, request, offset, (size_t)length);
-    *result = length;
+    ssize_t result = length;
     if (copied == COPIED) {
         stream->bytes += (uint64_t)length;
         status_add(STATUS_BYTES, (uint64_t)length);
     } else {
-        read_by_kernel(stream, request, moves, offset, length, result);
+        result = read_by_kernel(stream, request, moves, offset, length);
+        if (exclusive)
+            stream->zero_ended = is_checked(stream) && ends_in_zero(request, result);
     }
-    if (exclusive && copied != COPIED)
-        stream->zero_ended = is_checked(stream) && ends_in_zero(request, *result);
     if (turn != NULL)
         turn_add(turn, since, (size_t)length);
-    return mapped && copied == NOT_COPIED ? ANSWERED_LAST : ANSWERED;
+    return (struct outcome){.reading = {true, result}, .reason = reasons[copied]};
 }
 
-/* @return false: the request is so odd that only the kernel knows what to say of it */
+/* Compute the length. @return false: the request is odd: the kernel is to answer */
 static bool measure(struct request *request)
 {
     for (int i = 0; i < request->count; i++) {
@@ -352,41 +349,43 @@ static bool measure(struct request *request)
     return true;
 }
 
-bool reading_read(int fd, const struct iovec *parts, int count, off64_t offset, ssize_t *result)
+struct reading reading_read(int fd, const struct iovec *parts, int count, off64_t offset)
 {
+    struct outcome outcome = {.reason = STREAM_BLOCKED};
+
     if (!stream_is_served(fd))
-        return false;
+        return outcome.reading;
     pthread_testcancel(); /* read(2) is a cancellation point */
     struct stream *stream = stream_enter(fd);
     if (stream == NULL)
-        return false;
+        return outcome.reading;
 
     struct request request = {.count = count, .parts = parts};
-    enum outcome outcome = NO_ANSWER;
     int saved = errno;
-    if (guard_ready() && measure(&request)) {
+    bool ready = guard_ready();
+    if (ready && !measure(&request)) {
+        outcome.reason = STREAM_ODD;
+    } else if (ready) {
         bool exclusive = !atomic_flag_test_and_set(&stream->busy);
-        outcome = answer(stream, &request, offset, exclusive, result);
+        outcome = answer(stream, &request, offset, exclusive);
         if (exclusive)
             atomic_flag_clear(&stream->busy);
     }
-    if (outcome == NO_ANSWER || *result >= 0)
+    if (!outcome.reading.answered || outcome.reading.bytes >= 0)
         errno = saved;
-    if (outcome != ANSWERED)
-        stream_hand_over(fd);
+    if (outcome.reason != STREAM_NO_REASON)
+        stream_hand_over(fd, outcome.reason);
     stream_leave(stream);
-    return outcome != NO_ANSWER;
+    return outcome.reading;
 }
 
-bool reading_readv(int fd, const struct iovec *parts, int count, off64_t offset, ssize_t *result)
+struct reading reading_readv(int fd, const struct iovec *parts, int count, off64_t offset)
 {
     struct iovec copies[MAX_PARTS];
 
-    if (!stream_is_served(fd))
-        return false;
-    if (count >= 1 && count <= MAX_PARTS && guard_ready() &&
+    if (stream_is_served(fd) && count >= 1 && count <= MAX_PARTS && guard_ready() &&
         guard_copy(copies, parts, (size_t)count * sizeof *parts))
-        return reading_read(fd, copies, count, offset, result);
-    stream_hand_over(fd);
-    return false;
+        return reading_read(fd, copies, count, offset);
+    stream_hand_over(fd, STREAM_ODD);
+    return (struct reading){.answered = false};
 }

@@ -1,5 +1,4 @@
-/*
- * Reads of served descriptors. All functions are async-signal-safe and keep errno on success.
+/* Reads of served descriptors. All functions are async-signal-safe and preserve errno on success.
  */
 #ifndef READING_H
 #define READING_H
@@ -12,15 +11,16 @@
 /* Instead of an offset in the file: read at the stream's, and move it. */
 #define READING_MOVES INT64_MIN
 
-/*
- * Read from memory, or, where that can't be mapped, from the kernel at the stream's offset.
- * @param offset  in the file, bytes; or READING_MOVES
- * @param result  out: as of preadv(2), with errno
- * @return false: it is the kernel's to answer, whose offset is right
- */
-bool reading_read(int fd, const struct iovec *parts, int count, off64_t offset, ssize_t *result);
+struct reading {
+    bool answered; /* false: the caller is to ask the kernel, whose offset is the stream's */
+    ssize_t bytes; /* what preadv(2) would return, with errno */
+};
 
-/* The same with parts that are the program's: they may be anywhere, or be read into. */
-bool reading_readv(int fd, const struct iovec *parts, int count, off64_t offset, ssize_t *result);
+/* Read from memory, or from the kernel at the stream's offset.
+ * @param offset  in the file, bytes; or READING_MOVES */
+struct reading reading_read(int fd, const struct iovec *parts, int count, off64_t offset);
+
+/* The same with parts in the program's memory, which may be anywhere. */
+struct reading reading_readv(int fd, const struct iovec *parts, int count, off64_t offset);
 
 #endif

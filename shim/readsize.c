@@ -1,5 +1,6 @@
 #include "readsize.h"
 
+#include "debug.h"
 #include "libc.h"
 #include "status.h"
 
@@ -10,13 +11,13 @@
 #include <sys/stat.h>
 #include <time.h>
 
-/* How long a client may take for one buffer, unless it takes longer for the server's own. */
+/* How long a client may take for one buffer, unless even the server's own takes longer. */
 #define MOMENT_NS ((uint64_t)50 * 1000 * 1000)
 
 size_t readsize_buffer;
-static int size;       /* what the server is to choose, bytes; 0: its own affair */
-static size_t its_own; /* what it would have chosen, bytes */
-static bool settled;   /* this is a session */
+static int size;           /* what the server is to choose, bytes; 0: its own choice */
+static size_t server_size; /* what it would have chosen, bytes */
+static bool settled;       /* this is a session */
 
 /* The download under way; a session has one at a time. */
 static struct {
@@ -33,7 +34,7 @@ void readsize_policy(off64_t bytes)
     size = (int)bytes;
 }
 
-/* The port that a socket is bound to; 0: none yet. -1: it is not of the Internet. */
+/* @return the port that a socket is bound to; 0: none; -1: no Internet socket */
 static int port_of(int fd)
 {
     union {
@@ -55,7 +56,7 @@ static int port_of(int fd)
     }
 }
 
-/* A socket that is there to be asked and closed: a stream, neither bound nor connected. */
+/* True for a stream socket that is neither bound nor connected. */
 static bool is_scratch(int fd)
 {
     int type = 0;
@@ -70,19 +71,19 @@ void readsize_settle(void)
     settled = true;
 }
 
-void readsize_told(int fd, int level, int option, void *value, const socklen_t *length)
+void readsize_enlarge(int fd, int level, int option, void *value, const socklen_t *length)
 {
-    int saved = errno, told;
+    int saved = errno, size_now;
 
-    if (level != SOL_SOCKET || option != SO_SNDBUF || *length != sizeof told)
+    if (level != SOL_SOCKET || option != SO_SNDBUF || *length != sizeof size_now)
         return;
-    memcpy(&told, value, sizeof told);
+    memcpy(&size_now, value, sizeof size_now);
     if (settled) {
         status_add(STATUS_SNDBUF, readsize_buffer != 0); /* only with SocketOptions sndbuf */
     } else if (is_scratch(fd)) {
-        its_own = (size_t)told;
-        readsize_buffer = told < size ? (size_t)size : 0;
-        if (told < size)
+        server_size = (size_t)size_now;
+        readsize_buffer = size_now < size ? (size_t)size : 0;
+        if (size_now < size)
             memcpy(value, &size, sizeof size);
     }
     errno = saved;
@@ -90,7 +91,7 @@ void readsize_told(int fd, int level, int option, void *value, const socklen_t *
 
 size_t readsize_chosen(void)
 {
-    return readsize_buffer > 0 ? readsize_buffer : its_own;
+    return readsize_buffer > 0 ? readsize_buffer : server_size;
 }
 
 /* ---- reads of a download ---- */
@@ -126,11 +127,8 @@ static uint64_t now(void)
     return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
 }
 
-/*
- * How much the client is known to take at once. What it takes in a moment shows from the last read
- * on; that is fast until the sockets' buffers are full, so a quarter of what they have taken is the
- * most.
- */
+/* How much the client takes in 50 ms, measured from the last read on. As the sockets' buffers take
+ * the first bytes at once, it is at most a quarter of what was sent. */
 static uint64_t taken_at_once(uint64_t since_last)
 {
     uint64_t in_a_moment = since_last > 0 ? download.last * MOMENT_NS / since_last : SIZE_MAX;
@@ -138,8 +136,8 @@ static uint64_t taken_at_once(uint64_t since_last)
     return in_a_moment < download.sent / 4 ? in_a_moment : download.sent / 4;
 }
 
-/* In whole buffers of the server's own size, and never across a multiple of the larger one: the
- * server ends a range (RANG) where the sum of its reads is exactly that. */
+/* Multiples of the server's own size, and never across a multiple of the larger one, where a RANG
+ * may end: docs/design.md, "The transfer buffer". */
 size_t readsize_cut(int fd, size_t count)
 {
     if (fd != download.fd)
@@ -148,10 +146,11 @@ size_t readsize_cut(int fd, size_t count)
         return count;
     uint64_t time = now();
     uint64_t cut = download.throttled ? 0 : taken_at_once(time - download.began);
-    cut = cut > its_own ? cut - cut % its_own : its_own;
+    cut = cut > server_size ? cut - cut % server_size : server_size;
     uint64_t rest = readsize_buffer - download.sent % readsize_buffer;
     cut = cut < rest ? cut : rest;
     cut = cut < count ? cut : count;
+    assert(cut >= 1 && cut <= count && server_size < readsize_buffer);
     download.sent += cut;
     download.last = (size_t)cut;
     download.began = time;

@@ -1,5 +1,6 @@
 #include "residency.h"
 
+#include "debug.h"
 #include "guard.h"
 
 #include <errno.h>
@@ -7,14 +8,14 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* What is read in and locked at a time, bytes: short enough to be given up in between. */
+/* What is read in and locked at a time, bytes: a keeper that is to end does so in between. */
 #define PIECE ((size_t)4 << 20)
 
 /* How far the device is asked ahead, bytes: eight pieces. */
 #define AHEAD ((size_t)32 << 20)
 
-/* A device takes as much of one request as suits it: so the whole piece is asked for first, then
- * small ranges, of which those under way cost next to nothing. */
+/* Requests for the whole piece suit block devices, those for small ranges network file systems:
+ * both are made, and those for what is under way cost next to nothing. */
 #define SMALL_RANGE ((size_t)128 << 10)
 
 /* A huge page, bytes, where there are such: x86, arm64. */
@@ -34,7 +35,8 @@ bool residency_map(struct residency *file, int fd, enum filesystem kind,
     char path[32];
 
     (void)snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
-    *file = (struct residency){.told = status->st_uid == geteuid() || access(path, W_OK) == 0};
+    *file =
+        (struct residency){.mincore_works = status->st_uid == geteuid() || access(path, W_OK) == 0};
     if (!mapping_map(&file->mapping, fd, kind, 0, (size_t)status->st_size))
         return false;
     if (madvise(file->mapping.memory, file->mapping.length, MADV_DONTFORK) == 0)
@@ -65,6 +67,7 @@ static size_t piece_at(struct residency *const *files, struct position position)
 static void step(struct residency *const *files, struct position *position)
 {
     position->offset += piece_at(files, *position);
+    assert(position->offset <= length_of(files[position->file]));
     if (position->offset < length_of(files[position->file]))
         return;
     position->file++;
@@ -81,7 +84,7 @@ static void ask_for(const struct residency *file, size_t offset, size_t length)
                       MADV_WILLNEED);
 }
 
-/* Touching reads in what is not there yet, on every kernel. @return EIO, 0: it is there */
+/* Read pages in by touching them. @return 0, EIO */
 static int touch(const char *memory, size_t length)
 {
     char byte;
@@ -93,16 +96,14 @@ static int touch(const char *memory, size_t length)
     return 0;
 }
 
-/*
- * Whether the kernel reads this file in by huge pages, for which mapping_map() has asked. It does
- * so when they are touched, two of them ahead; what MADV_WILLNEED asks for comes in small ones.
- * If mincore(2) does not tell the truth, no: then it is asked for all.
- */
+/* True if a touch reads in a huge page, as mapping_map() asks. MADV_WILLNEED would read small ones:
+ * docs/design.md, "Windows". */
 static bool comes_in_huge_pages(const struct residency *file)
 {
     unsigned char there[HUGE_PAGE / 4096];
 
-    if (!file->told || length_of(file) < HUGE_PAGE || touch(file->mapping.memory, 1) != 0 ||
+    if (!file->mincore_works || length_of(file) < HUGE_PAGE ||
+        touch(file->mapping.memory, 1) != 0 ||
         mincore(file->mapping.memory, HUGE_PAGE, there) == -1)
         return false;
     for (size_t i = 0; i < HUGE_PAGE / page_size(); i++) {
@@ -112,12 +113,13 @@ static bool comes_in_huge_pages(const struct residency *file)
     return true;
 }
 
-/* Touched first: Linux 6.18 has mlock(2) of a page that can't be read try for ever. */
-static void keep_piece(struct residency *file, size_t offset, size_t length, bool lock)
+/* Touch first: on Linux 6.18 mlock(2) of a page that can't be read tries endlessly. */
+static void keep_piece(struct residency *file, size_t offset, size_t length,
+                       enum residency_mode mode)
 {
     if (file->error == 0)
         file->error = touch(file->mapping.memory + offset, length);
-    if (!lock || file->error != 0 || file->lock_error != 0)
+    if (mode == RESIDENCY_READ || file->error != 0 || file->lock_error != 0)
         return;
     if (mlock(file->mapping.memory + offset, length) == 0)
         file->locked += length;
@@ -125,7 +127,7 @@ static void keep_piece(struct residency *file, size_t offset, size_t length, boo
         file->lock_error = errno;
 }
 
-void residency_read_in(struct residency *const *files, size_t count, bool lock,
+void residency_read_in(struct residency *const *files, size_t count, enum residency_mode mode,
                        bool (*on_piece)(size_t file, uint64_t bytes))
 {
     struct position asked = {0, 0}, done = {0, 0};
@@ -142,7 +144,9 @@ void residency_read_in(struct residency *const *files, size_t count, bool lock,
                 ask_for(files[asked.file], asked.offset, piece_at(files, asked));
             ahead += piece_at(files, asked);
         }
-        keep_piece(files[done.file], done.offset, length, lock);
+        assert(asked.file > done.file || (asked.file == done.file && asked.offset > done.offset));
+        assert(length <= ahead);
+        keep_piece(files[done.file], done.offset, length, mode);
         ahead -= length;
         bytes += length;
         step(files, &done);
@@ -156,7 +160,7 @@ uint64_t residency_bytes(const struct residency *file)
 
     for (size_t at = 0; at < length_of(file); at += STEP) {
         size_t rest = length_of(file) - at, length = rest < STEP ? rest : STEP;
-        if (!file->told || mincore(file->mapping.memory + at, length, present) == -1)
+        if (!file->mincore_works || mincore(file->mapping.memory + at, length, present) == -1)
             return UINT64_MAX;
         for (size_t i = 0; i < (length + page_size() - 1) / page_size(); i++)
             pages += present[i] & 1;

@@ -1,5 +1,6 @@
 #include "sending.h"
 
+#include "critical.h"
 #include "guard.h"
 #include "libc.h"
 #include "stream.h"
@@ -8,13 +9,13 @@
 #include <signal.h>
 #include <sys/sendfile.h>
 
-/* From here on a send is cut into steps, so that the disk can be asked between them, bytes. */
+/* A send of at least so many bytes is cut into steps, between which the disk is asked. */
 #define LARGE_SEND ((size_t)1 << 20)
 
 /* What one call sends at most, bytes: sendfile(2). */
 #define MOST_BYTES ((size_t)0x7ffff000)
 
-/* Ask ahead of the next send. @return how much to send before the next time, bytes */
+/* Ask ahead of the next send. @return how much to send in the next step, bytes */
 static size_t ask_ahead(int fd, const off64_t *offset, size_t left)
 {
     struct stream *stream = stream_enter(fd);
@@ -38,7 +39,7 @@ static size_t ask_ahead(int fd, const off64_t *offset, size_t left)
     return step;
 }
 
-/* A signal that was blocked is pending even if it will be ignored. */
+/* A blocked signal is pending even if it is ignored. */
 static bool is_ignored(int number)
 {
     struct sigaction action;
@@ -49,20 +50,17 @@ static bool is_ignored(int number)
            (number == SIGCHLD || number == SIGCONT || number == SIGURG || number == SIGWINCH);
 }
 
-/* The same between two sends, where a signal has to end the call as it would have in the kernel.
- * @return 0: one has come */
+/* The same between two steps, where a signal ends the call as it would in the kernel.
+ * @return 0: a signal has arrived */
 static size_t ask_ahead_between(int fd, const off64_t *offset, size_t left)
 {
-    sigset_t all, former, came;
+    sigset_t former, pending;
 
-    sigfillset(&all);
-    sigdelset(&all, SIGBUS);
-    sigdelset(&all, SIGSEGV);
-    (void)libc_next(pthread_sigmask)(SIG_BLOCK, &all, &former);
+    critical_block_signals(&former);
     size_t step = ask_ahead(fd, offset, left);
-    (void)sigpending(&came);
+    (void)sigpending(&pending);
     for (int number = 1; number < NSIG; number++) {
-        if (sigismember(&came, number) == 1 && sigismember(&former, number) == 0 &&
+        if (sigismember(&pending, number) == 1 && sigismember(&former, number) == 0 &&
             !is_ignored(number))
             step = 0;
     }
@@ -91,7 +89,7 @@ static ssize_t send_and_ask_ahead(int out, int in, off64_t *offset, size_t count
     return (ssize_t)sent;
 }
 
-void sending_sent(int fd, ssize_t bytes)
+void sending_count(int fd, ssize_t bytes)
 {
     struct stream *stream = bytes > 0 ? stream_enter(fd) : NULL;
 
@@ -104,10 +102,10 @@ void sending_sent(int fd, ssize_t bytes)
 ssize_t sending_send(int out, int in, off64_t *offset, size_t count)
 {
     if (offset == NULL)
-        stream_hand_over(in);
+        stream_hand_over(in, STREAM_SEND);
     bool asks = stream_is_served(in) && readahead_wanted() && count >= LARGE_SEND;
     ssize_t sent = asks ? send_and_ask_ahead(out, in, offset, count)
                         : libc_next(sendfile64)(out, in, offset, count);
-    sending_sent(in, sent);
+    sending_count(in, sent);
     return sent;
 }

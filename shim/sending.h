@@ -1,18 +1,13 @@
-/*
- * sendfile(2) of served descriptors.
- */
+/* sendfile(2) of served descriptors. */
 #ifndef SENDING_H
 #define SENDING_H
 
 #include <sys/types.h>
 
-/*
- * sendfile(2), with the disk asked ahead as for reads. With `offset` NULL the descriptor is handed
- * over before.
- */
+/* sendfile(2) with the disk asked ahead. With `offset` NULL the descriptor is handed over first. */
 ssize_t sending_send(int out, int in, off64_t *offset, size_t count);
 
-/* The kernel has sent so many bytes of it, or failed: for the counters. Keeps errno. */
-void sending_sent(int fd, ssize_t bytes);
+/* Count the result of a call in which the kernel sent from a descriptor. Preserves errno. */
+void sending_count(int fd, ssize_t bytes);
 
 #endif

@@ -2,14 +2,15 @@
 
 #include "config_file.h"
 #include "critical.h"
+#include "debug.h"
 #include "guard.h"
 #include "keeper.h"
 #include "libc.h"
 #include "log.h"
 #include "mapping.h"
-#include "ownfile.h"
 #include "readahead.h"
 #include "readsize.h"
+#include "safe_file.h"
 #include "signals.h"
 #include "status.h"
 #include "stream.h"
@@ -92,14 +93,29 @@ static bool started_by_inetd(void)
 
 /* ---- directives ---- */
 
-/* TransferMMapEngine for a connection to this server. */
-static bool engine_for(int connection)
+static struct sockaddr_storage local_address(int socket)
 {
     struct sockaddr_storage local = {.ss_family = AF_UNSPEC};
     socklen_t length = sizeof local;
 
-    (void)getsockname(connection, (struct sockaddr *)&local, &length);
+    (void)getsockname(socket, (struct sockaddr *)&local, &length);
+    return local;
+}
+
+/* TransferMMapEngine for a connection. */
+static bool engine_for(int connection)
+{
+    struct sockaddr_storage local = local_address(connection);
+
     return config_engine(&in_force, (const struct sockaddr *)&local);
+}
+
+static void serve_if(bool engine)
+{
+    if (engine)
+        stream_serve(in_force.min_size);
+    else
+        stream_serve_none();
 }
 
 static void log_status_failure(void)
@@ -108,7 +124,7 @@ static void log_status_failure(void)
     int failure = status_failure;
 
     status_failure = 0;
-    /* who isn't root and has not asked for one can have none in /run, and needs no telling */
+    /* a plain user can't write to /run: no message about the default path */
     if (started_as == 0 || strcmp(path, CONFIG_DEFAULT_STATUS_PATH) != 0)
         log_line("TransferMMapStatusFile %s: %s", path,
                  failure == EBUSY || failure == EAGAIN
@@ -122,7 +138,7 @@ static void log_status_failure(void)
                                      : strerror(failure));
 }
 
-/* What only starts may be any program, as this one: it is a server if it listens. */
+/* EAGAIN is logged once the program listens: until then it may be no server. */
 static void share_status(void)
 {
     status_failure = status_share(in_force.status_path) ? 0 : errno;
@@ -168,8 +184,8 @@ static bool put_in_force(void)
     in_force = config;
     if (role == BYSTANDER)
         share_status();
-    status_directives(config_path, config_engine_anywhere(&in_force));
-    stream_policy(role == SESSION ? engine_for(STDIN_FILENO) : in_force.engine, in_force.min_size);
+    status_set_directives(config_path, config_engine_anywhere(&in_force));
+    serve_if(role == SESSION ? engine_for(STDIN_FILENO) : in_force.engine);
     readahead_policy(in_force.read_ahead);
     if (role != SESSION)
         readsize_policy(config_engine_anywhere(&in_force) ? in_force.read_size : 0);
@@ -189,12 +205,12 @@ static void announce(void)
 }
 
 /* The server has chosen its transfer buffer by the time that it listens. */
-static void tell_buffer(void)
+static void log_buffer(void)
 {
-    static size_t logged = 1; /* none is as small */
+    static size_t logged = 1; /* no buffer is that small */
     size_t buffer = readsize_chosen();
 
-    status_buffer_is(buffer);
+    status_set_buffer(buffer);
     if (buffer == logged || in_force.read_size == 0 || !config_engine_anywhere(&in_force))
         return;
     logged = buffer;
@@ -205,10 +221,9 @@ static void tell_buffer(void)
                  "size, which takes /etc/protocols; install netbase");
 }
 
-/* With the engine off everywhere the library does nothing. */
 static void keep_listed_files(void)
 {
-    accepted = -1; /* what is forked now is no session */
+    accepted = -1; /* the keeper is no session */
     if (in_force.files.count == 0 || !config_engine_anywhere(&in_force))
         keeper_end();
     else if (!keeper_start(&in_force))
@@ -260,18 +275,18 @@ static void log_trouble(void)
                  "less in TransferMMapMaxMemory if need be");
 }
 
-/* ---- when that changes ---- */
+/* ---- events ---- */
 
 void server_opening(void)
 {
-    /* with the rights it started with: it has given up root's for most of the time */
+    /* only with the rights it started with, which the server drops most of the time */
     if (!atomic_load_explicit(&hung_up, memory_order_relaxed) || role != MASTER ||
         geteuid() != started_as || !atomic_exchange(&hung_up, false))
         return;
     int saved = errno;
     if (put_in_force()) {
         announce();
-        keep_listed_files(); /* last: what the keeper logs follows what it is about */
+        keep_listed_files(); /* last: the keeper's log lines are to follow */
     }
     errno = saved;
 }
@@ -284,40 +299,32 @@ void server_accepted(int connection)
     accepted = connection;
 }
 
-static bool is_of_internet(int fd)
-{
-    struct sockaddr_storage local = {.ss_family = AF_UNSPEC};
-    socklen_t length = sizeof local;
-
-    return getsockname(fd, (struct sockaddr *)&local, &length) == 0 &&
-           (local.ss_family == AF_INET || local.ss_family == AF_INET6);
-}
-
-/* Several sockets, and again after each reload; before and after it has gone into the background.
- */
+/* Called for several sockets, after each reload, and after the server has gone into background. */
 void server_listening(int fd)
 {
+    if (role == BYSTANDER || role == SESSION)
+        return;
     int saved = errno;
-
-    /* ftpdctl's socket is none: what listens on it may still fork into the background */
-    if (role != BYSTANDER && role != SESSION && is_of_internet(fd)) {
+    sa_family_t family = local_address(fd).ss_family;
+    /* not ftpdctl's socket: the server listens on it before it forks into the background */
+    if (family == AF_INET || family == AF_INET6) {
         role = MASTER;
-        status_serving();
+        status_set_master();
         if (status_failure != 0)
             log_status_failure();
-        tell_buffer();
+        log_buffer();
         if (!keeper_is_wanted())
             keep_listed_files();
     }
     errno = saved;
 }
 
-/* Only noted here: the reload is for the main flow. */
+/* Only note it: the main flow reloads. */
 static bool on_hangup(int number, siginfo_t *info, void *context)
 {
     signals_forward(number, info, context);
-    atomic_store(&hung_up,
-                 true); /* last, so that a file that the program's handler opens doesn't reload */
+    /* last: a file that the program's handler opens must not reload */
+    atomic_store(&hung_up, true);
     return true;
 }
 
@@ -326,14 +333,15 @@ void server_before_fork(void)
     struct critical section = critical_enter();
 
     forking = section;
-    /* parent and child will share the kernel's offsets, and neither knows what the other reads */
-    stream_hand_over_range(0, UINT_MAX);
+    /* parent and child will share the offsets, and neither sees the other's reads */
+    stream_hand_over_range(0, UINT_MAX, STREAM_FORK);
 }
 
 void server_after_fork(void)
 {
     struct critical section = forking;
 
+    assert(critical_is_entered());
     accepted = -1;
     critical_leave(&section);
 }
@@ -345,17 +353,16 @@ void server_in_child(void)
     vfork_forget();
     if (role == MASTER && accepted != -1) {
         role = SESSION;
-        stream_policy(engine_for(accepted), in_force.min_size);
+        serve_if(engine_for(accepted));
         readsize_settle();
     }
     server_after_fork();
     errno = saved;
 }
 
-/* Ours are faults of a copy, and of the shared memory. */
 static bool on_fault(int number, siginfo_t *info, void *context)
 {
-    return (info->si_code > 0 && status_lost(info->si_addr)) || guard_fault(number, info, context);
+    return (info->si_code > 0 && status_fault(info->si_addr)) || guard_fault(number, info, context);
 }
 
 static void begin(void)
@@ -380,18 +387,18 @@ __attribute__((constructor)) static void start(int count, char **arguments, char
     (void)snprintf(config_path, sizeof config_path, "%s",
                    path != NULL ? path : CONFIG_DEFAULT_PATH);
     started_as = geteuid();
-    ownfile_as(started_as);
+    safe_file_as(started_as);
     turn_policy(secure_getenv("XFERMMAP_WAY"));
     keeper_prepare(count, arguments, environment);
     if (started_by_inetd())
         role = SESSION;
-    log_echo(true);
+    log_begin_echo();
     bool active = put_in_force();
     if (active)
         begin();
     else
         role = BYSTANDER;
-    log_echo(false);
+    log_end_echo();
     if (role == STARTING)
         announce();
     errno = saved;

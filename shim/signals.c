@@ -1,6 +1,7 @@
 #include "signals.h"
 
 #include "critical.h"
+#include "debug.h"
 #include "vfork_child.h"
 
 #include <ucontext.h>
@@ -8,7 +9,7 @@
 
 struct chained {
     signals_hook *_Atomic hook; /* NULL: not chained */
-    struct sigaction program;   /* what the program asked for; changed in a critical section */
+    struct sigaction program;   /* the program's; used in critical sections */
 };
 
 static struct chained chains[NSIG];
@@ -20,21 +21,18 @@ static struct chained *chained_at(int number)
     return &chains[number];
 }
 
-/* Let the kernel do what it would do without the library, once this handler has returned. */
+/* Have the kernel act by the default once this handler returns. */
 static void leave_to_kernel(int number, const siginfo_t *info)
 {
     static const struct sigaction by_default = {.sa_handler = SIG_DFL};
 
     (void)libc_next(sigaction)(number, &by_default, NULL);
-    if (info->si_code <= 0) /* sent by a process: unlike a fault it won't come again by itself */
+    if (info->si_code <= 0) /* sent by a process: unlike a fault it is not raised again */
         (void)raise(number);
 }
 
-/*
- * The mask that the program's handler would have run with. The library's runs with all blocked: the
- * kernel may start the handler of another pending signal on top of it, before its first
- * instruction.
- */
+/* Set the mask that the program's handler would have run with. The library's runs with all signals
+ * blocked: docs/design.md, "Faults". */
 static void set_mask_of_handler(int number, const struct sigaction *program,
                                 const ucontext_t *interrupted)
 {
@@ -52,6 +50,7 @@ void signals_forward(int number, siginfo_t *info, void *context)
     struct critical section = critical_enter();
     struct sigaction program = chained->program;
 
+    assert(atomic_load(&chained->hook) != NULL);
     if (program.sa_flags & (int)SA_RESETHAND)
         chained->program.sa_handler = SIG_DFL;
     critical_leave(&section);
@@ -74,10 +73,8 @@ static void on_signal(int number, siginfo_t *info, void *context)
         signals_forward(number, info, context);
 }
 
-/*
- * The kernel keeps to the program's flags; the handler is the library's. SIGHUP is of
- * interest only where the program handles it; else it stays as it is, for what is exec'ed, too.
- */
+/* The program's flags with the library's handler. SIGHUP that the program does not handle stays as
+ * it is: what is exec'ed inherits it. */
 static struct sigaction with_our_handler(int number, const struct sigaction *program)
 {
     struct sigaction action = *program;
@@ -95,6 +92,7 @@ void signals_chain(int number, signals_hook *hook)
     struct critical section = critical_enter();
     struct sigaction action;
 
+    assert(number == SIGBUS || number == SIGSEGV || number == SIGHUP);
     if (libc_next(sigaction)(number, NULL, &chains[number].program) == 0) {
         atomic_store(&chains[number].hook, hook);
         action = with_our_handler(number, &chains[number].program);
@@ -103,7 +101,7 @@ void signals_chain(int number, signals_hook *hook)
     critical_leave(&section);
 }
 
-/* What the kernel would tell of the action that the program asked for, were it the program's. */
+/* What sigaction(2) would report of the program's action without the library. */
 static struct sigaction as_reported(int number, const struct sigaction *asked)
 {
     const int own = SA_SIGINFO | (int)SA_RESETHAND;
@@ -131,10 +129,10 @@ int signals_action(int number, const struct sigaction *action, struct sigaction 
     struct critical section = critical_enter();
     before = chained->program;
     if (action != NULL) {
-        bool borrowed = is_vfork_child();
-        ours = borrowed ? *action : with_our_handler(number, action);
+        bool vfork_child = is_vfork_child();
+        ours = vfork_child ? *action : with_our_handler(number, action);
         result = libc_next(sigaction)(number, &ours, NULL);
-        if (result == 0 && !borrowed)
+        if (result == 0 && !vfork_child)
             chained->program = as_reported(number, action);
     }
     critical_leave(&section);
@@ -154,7 +152,7 @@ sighandler_t signals_signal(int number, sighandler_t handler, libc_signal_functi
 
     struct critical section = critical_enter();
     before = chained->program.sa_handler;
-    /* libc knows which flags this means today, siginterrupt(3) included: let it, then look */
+    /* the flags depend on the function and on siginterrupt(3): let libc choose, then look */
     result = next(number, handler);
     if (result != SIG_ERR && is_vfork_child()) {
         result = before;

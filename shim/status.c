@@ -1,7 +1,8 @@
 #include "status.h"
 
+#include "debug.h"
 #include "libc.h"
-#include "ownfile.h"
+#include "safe_file.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -15,17 +16,15 @@
 
 #define NAME "xfermmap"
 
-/* The file is allocated by so many slots at a time. */
+/* How many slots of the file are allocated at a time. */
 enum { SLOTS_AT_ONCE = 128 };
 
-/*
- * Behind the slots, and in no file: device and inode -> slot, a hash table with open addressing. A
- * place holds a slot's number and 1 more, 0: empty.
- */
-enum { INDEX_PLACES = 2 * STATUS_FILES, MOST_PROBES = 64 };
+/* Behind the slots, and not in the file: device and inode -> slot, a hash table with open
+ * addressing. A bucket holds a slot's number plus 1; 0: empty. */
+enum { BUCKETS = 2 * STATUS_FILES, MOST_PROBES = 64 };
 
 #define FILE_BYTES   (STATUS_FILES_AT + STATUS_FILES * sizeof(struct status_file))
-#define INDEX_BYTES  (INDEX_PLACES * sizeof(uint16_t))
+#define INDEX_BYTES  (BUCKETS * sizeof(uint16_t))
 #define SHARED_BYTES (FILE_BYTES + INDEX_BYTES)
 
 _Static_assert(sizeof(struct status) <= STATUS_FILES_AT, "the slots follow");
@@ -36,7 +35,7 @@ _Static_assert(sizeof(struct status_file) == 512 && offsetof(struct status_file,
 static struct status of_this_process;
 static struct status *status = &of_this_process;
 static struct status_file *files; /* NULL until it is shared */
-static _Atomic uint16_t *places;  /* the index */
+static _Atomic uint16_t *buckets; /* the index */
 static char file_path[PATH_MAX];  /* "" without a file */
 static struct stat64 file_status;
 static bool taken[STATUS_FILES]; /* by this process, the keeper */
@@ -44,9 +43,9 @@ static unsigned allocated;       /* slots of the file */
 
 /* ---- the master ---- */
 
-void status_serving(void)
+void status_set_master(void)
 {
-    /* what the server has opened while it started are no downloads */
+    /* what the server opens while it starts is no download */
     for (size_t i = 0; status->header.master == 0 && i < STATUS_COUNTER_COUNT; i++)
         status->counters[i] = status->last[i] = 0;
     status->header.pid_namespace = process_namespace();
@@ -54,25 +53,25 @@ void status_serving(void)
     status->header.master = getpid();
 }
 
-void status_directives(const char *path, bool engine)
+void status_set_directives(const char *path, bool engine)
 {
     (void)snprintf(status->header.directives, sizeof status->header.directives, "%s", path);
     status->header.directives_read = time(NULL);
     status->header.engine = engine;
 }
 
-void status_buffer_is(size_t bytes)
+void status_set_buffer(size_t bytes)
 {
     status->header.buffer = bytes;
 }
 
-/* ---- whose file it is ---- */
+/* ---- is another server using the file? ---- */
 
 static enum process_state look(const struct status_header *header, pid_t process, uint64_t start)
 {
-    bool near = header->pid_namespace != 0 && header->pid_namespace == process_namespace();
+    bool here = header->pid_namespace != 0 && header->pid_namespace == process_namespace();
 
-    return near && process > 0 ? process_look(process, start) : PROCESS_UNKNOWN;
+    return here && process > 0 ? process_look(process, start) : PROCESS_UNKNOWN;
 }
 
 static bool is_locked(int fd)
@@ -92,11 +91,8 @@ enum process_state status_look(int fd, const struct status_header *header, pid_t
                                                                                  : state;
 }
 
-/*
- * Locks it, so that no other server replaces it at the same time. The sessions of a server that is
- * gone may still count in it, and hold its lock.
- * @return false: errno is EEXIST, EBUSY or EAGAIN
- */
+/* Locks the file, so that no other server replaces it at the same time. Sessions of a server that
+ * is gone may still hold its lock. @return false: errno EEXIST, EBUSY or EAGAIN */
 static bool may_be_replaced(int fd)
 {
     struct status_header header;
@@ -120,10 +116,10 @@ static bool is_at(int fd, const char *path)
            file.st_ino == there.st_ino;
 }
 
-/* Give a file its name. @return false: errno as of status_share() */
+/* Give a file its name. @return false: errno of status_share() */
 static bool publish(const char *made, const char *path)
 {
-    /* by link(2) where the file system knows no flag; maps(5) then shows a deleted file */
+    /* by link(2) where the file system lacks the flag; maps(5) then shows a deleted file */
     if (renameat2(AT_FDCWD, made, AT_FDCWD, path, RENAME_NOREPLACE) == 0 ||
         (errno != EEXIST && link(made, path) == 0 && unlink(made) == 0))
         return true;
@@ -135,24 +131,22 @@ static bool publish(const char *made, const char *path)
         return false;
     }
     bool replaced = may_be_replaced(former) && is_at(former, path) && rename(made, path) == 0;
-    int failure = errno;
-    (void)libc_next(close)(former);
-    errno = failure;
+    libc_close(former);
     return replaced;
 }
 
-/* ---- making it ---- */
+/* ---- creating it ---- */
 
 /* @return false: errno */
 static bool fill_file(int fd)
 {
-    struct ownfile_quiet quiet = ownfile_quieten();
-    /* allocated, for a hole on a full disk faults when it is written to */
+    struct safe_file_signals signals = safe_file_block_signals();
+    /* allocated: writing to a hole on a full disk faults */
     int failure = fchmod(fd, 0644) == -1 ? errno : posix_fallocate(fd, 0, STATUS_FILES_AT);
 
     if (failure == 0 && (ftruncate(fd, FILE_BYTES) == -1 || fstat64(fd, &file_status) == -1))
         failure = errno;
-    ownfile_unquiet(&quiet, failure);
+    safe_file_restore_signals(&signals, failure);
     errno = failure;
     return failure == 0;
 }
@@ -180,40 +174,38 @@ static bool map(char *shared, int fd)
     return true;
 }
 
-/* Whether the mapping holds the lock, now that the descriptor is closed: not on overlayfs. */
+/* True if the mapping holds the lock after the descriptor is closed: not on overlayfs. */
 static bool lock_lasts(const char *path)
 {
-    int fd = ownfile_open(path, O_RDONLY, 0);
+    int fd = safe_file_open(path, O_RDONLY, 0);
     bool lasts = fd != -1 && is_locked(fd);
 
-    if (fd != -1)
-        (void)libc_next(close)(fd);
+    libc_close(fd);
     return lasts;
 }
 
-/* Make the file whole, and only then give it its name: another server may look at it any time. */
+/* Name the file only when it is complete: another server may look at it any time. */
 static bool make_file(char *shared, const char *path)
 {
     const int flags = O_RDWR | O_CREAT | O_EXCL;
     char made[PATH_MAX + 32];
 
     (void)snprintf(made, sizeof made, "%s.%d-%x", path, getpid(), (unsigned)process_namespace());
-    int fd = ownfile_open(made, flags, 0644);
-    if (fd == -1 && errno == EEXIST && unlink(made) == 0) /* of a process that was killed here */
-        fd = ownfile_open(made, flags, 0644);
+    int fd = safe_file_open(made, flags, 0644);
+    if (fd == -1 && errno == EEXIST && unlink(made) == 0) /* a process was killed here */
+        fd = safe_file_open(made, flags, 0644);
     if (fd == -1)
         return false;
     bool whole = fill_file(fd) && map(shared, fd);
-    int failure = errno;
-    (void)flock(fd, LOCK_EX | LOCK_NB);
-    (void)libc_next(close)(fd);
-    errno = failure;
+    if (whole)
+        (void)flock(fd, LOCK_EX | LOCK_NB);
+    libc_close(fd);
     if (whole) {
         ((struct status_header *)(void *)shared)->lock_lasts = lock_lasts(made);
         if (publish(made, path))
             return true;
-        failure = errno;
     }
+    int failure = errno;
     (void)unlink(made);
     errno = failure;
     return false;
@@ -234,12 +226,12 @@ bool status_share(const char *path)
         (void)map(shared, -1);
     status = (struct status *)(void *)shared;
     files = (struct status_file *)(void *)(shared + STATUS_FILES_AT);
-    places = (_Atomic uint16_t *)(void *)(shared + FILE_BYTES);
+    buckets = (_Atomic uint16_t *)(void *)(shared + FILE_BYTES);
     errno = failure;
     return made || path == NULL;
 }
 
-bool status_lost(const void *address)
+bool status_fault(const void *address)
 {
     uintptr_t start = (uintptr_t)status, within = (uintptr_t)address - start;
     const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED;
@@ -276,21 +268,20 @@ uint64_t status_last(enum status_counter counter)
     return atomic_load_explicit(&status->last[counter], memory_order_relaxed);
 }
 
-static unsigned first_place(uint64_t device, uint64_t inode)
+static unsigned first_bucket(uint64_t device, uint64_t inode)
 {
     uint64_t mixed = (inode ^ device << 32 ^ device >> 32) * 0x9e3779b97f4a7c15;
 
-    return (unsigned)(mixed >> 40) % INDEX_PLACES;
+    return (unsigned)(mixed >> 40) % BUCKETS;
 }
 
-/* @return NULL: not listed. The slot may change while it is looked at: it is advice. */
+/* @return NULL: not listed. The slot may change at any time: it is advice. */
 static struct status_file *find(uint64_t device, uint64_t inode)
 {
-    unsigned first = first_place(device, inode);
+    unsigned first = first_bucket(device, inode);
 
     for (unsigned i = 0; files != NULL && i < MOST_PROBES; i++) {
-        unsigned slot =
-            atomic_load_explicit(&places[(first + i) % INDEX_PLACES], memory_order_relaxed);
+        unsigned slot = atomic_load_explicit(&buckets[(first + i) % BUCKETS], memory_order_relaxed);
         if (slot == 0)
             break;
         struct status_file *file = &files[(slot - 1) % STATUS_FILES];
@@ -333,7 +324,7 @@ void status_file_read(dev_t device, ino64_t inode, uint64_t bytes, uint64_t byte
 
 /* ---- the keeper ---- */
 
-void status_keeper_is(const struct status_keeper *keeper)
+void status_set_keeper(const struct status_keeper *keeper)
 {
     status->header.keeper = *keeper;
 }
@@ -345,10 +336,10 @@ static bool allocate(unsigned slot)
 
     if (slot < allocated || file_path[0] == '\0')
         return true;
-    int fd = ownfile_open(file_path, O_RDWR, 0);
+    int fd = safe_file_open(file_path, O_RDWR, 0);
     if (fd == -1)
         return false;
-    struct ownfile_quiet quiet = ownfile_quieten();
+    struct safe_file_signals signals = safe_file_block_signals();
     int failure = ESTALE;
     unsigned count = (slot / SLOTS_AT_ONCE + 1) * SLOTS_AT_ONCE;
     if (fstat64(fd, &now) == 0 && now.st_dev == file_status.st_dev &&
@@ -356,15 +347,14 @@ static bool allocate(unsigned slot)
         failure =
             posix_fallocate(fd, (off_t)(STATUS_FILES_AT + allocated * sizeof(struct status_file)),
                             (off_t)((count - allocated) * sizeof(struct status_file)));
-    ownfile_unquiet(&quiet, failure);
-    (void)libc_next(close)(fd);
+    safe_file_restore_signals(&signals, failure);
+    libc_close(fd);
     if (failure == 0)
         allocated = count;
     errno = failure;
     return failure == 0;
 }
 
-/* A path as a slot shows it. */
 static void abbreviate(char *shown, const char *path)
 {
     size_t length = strlen(path), size = sizeof files->path;
@@ -383,7 +373,7 @@ static unsigned slots_used(void)
     return slots < STATUS_FILES ? slots : STATUS_FILES;
 }
 
-/* Search from the slot behind the one taken last: a list has the same order each time. */
+/* Start at the slot after the last one taken: a list has the same order each time. */
 static unsigned slot_of(const char *shown)
 {
     static unsigned next;
@@ -431,6 +421,7 @@ void status_file_set(unsigned slot, unsigned line, const struct status_identity 
     if (slot >= STATUS_FILES)
         return;
     struct status_file *file = &files[slot];
+    assert(taken[slot] && (file_path[0] == '\0' || slot < allocated));
     file->line = line;
     file->identity = *identity;
     file->locked = locked;
@@ -443,12 +434,12 @@ void status_files_begin(void)
     memset(taken, 0, sizeof taken);
 }
 
-/* A file without a place among those that are looked at is not counted. */
+/* A file that finds no bucket is not counted. */
 static void add_to_index(uint16_t *index, unsigned slot)
 {
-    unsigned at = first_place(files[slot].identity.device, files[slot].identity.inode);
+    unsigned at = first_bucket(files[slot].identity.device, files[slot].identity.inode);
 
-    for (unsigned i = 0; i < MOST_PROBES; i++, at = (at + 1) % INDEX_PLACES) {
+    for (unsigned i = 0; i < MOST_PROBES; i++, at = (at + 1) % BUCKETS) {
         if (index[at] == 0) {
             index[at] = (uint16_t)(slot + 1);
             return;
@@ -458,7 +449,7 @@ static void add_to_index(uint16_t *index, unsigned slot)
 
 void status_files_end(void)
 {
-    static uint16_t index[INDEX_PLACES];
+    static uint16_t index[BUCKETS];
 
     memset(index, 0, sizeof index);
     for (unsigned slot = 0; files != NULL && slot < STATUS_FILES; slot++) {
@@ -467,9 +458,9 @@ void status_files_end(void)
         else if (slot < slots_used())
             atomic_store(&files[slot].used, 0);
     }
-    /* place by place, so that what stays where it is can be found all the time */
-    for (unsigned i = 0; files != NULL && i < INDEX_PLACES; i++) {
-        if (atomic_load(&places[i]) != index[i])
-            atomic_store(&places[i], index[i]);
+    /* one by one, so that an entry that does not move is found all the time */
+    for (unsigned i = 0; files != NULL && i < BUCKETS; i++) {
+        if (atomic_load(&buckets[i]) != index[i])
+            atomic_store(&buckets[i], index[i]);
     }
 }

@@ -1,8 +1,9 @@
 /*
- * What the library counts, in memory that the master, the keeper and all sessions share, and in a
- * file that the tool reads. A session can write all of it. So what is read from it is only ever a
- * number to show or to add to, or an index that is checked: no pointer, no path, no process to
- * signal.
+ * Counters in memory that the master, the keeper and all sessions share, and in a file that the
+ * tool reads. A session can write all of it. So what is read from it is only a number to show or to
+ * add to, or an index that is checked: no pointer, no path, no process to signal.
+ *
+ * Functions for counting are async-signal-safe, lock-free and preserve errno.
  */
 #ifndef STATUS_H
 #define STATUS_H
@@ -20,7 +21,7 @@
 #define STATUS_COUNTERS(X)                                                                         \
     X(MAPPED, "files opened to be mapped", "mapped")                                               \
     X(SMALL, "left to the kernel: smaller than TransferMMapMinSize", "kernel_small")               \
-    X(ODD, "left to the kernel: unsupported file system", "kernel_filesystem")                     \
+    X(FILESYSTEM, "left to the kernel: unsupported file system", "kernel_filesystem")              \
     X(FULL, "left to the kernel: too many files open", "kernel_full")                              \
     X(LISTED, "listed files opened, unchanged since they were read in", "listed")                  \
     X(CHANGED, "listed files opened, changed since they were read in", "changed")                  \
@@ -28,7 +29,7 @@
     X(BYTES_KERNEL, "bytes read by the kernel (sendfile, fallback)", "bytes_kernel")               \
     X(FAULTS, "I/O faults recovered", "faults")                                                    \
     X(REFUSED, "mmap() failures", "refused")                                                       \
-    X(DEAR, "windows left to the kernel: mapping costs more on this machine", "dear")              \
+    X(COSTLY, "windows left to the kernel: mapping costs more on this machine", "dear")            \
     X(SNDBUF, "transfers whose buffer SocketOptions sndbuf decides", "sndbuf")
 
 enum status_counter {
@@ -48,13 +49,13 @@ enum {
 /* A number of bytes that is not known. */
 #define STATUS_UNKNOWN UINT64_MAX
 
-/* What the process that keeps the listed files is at. */
+/* What the keeper does. */
 enum status_keeping { STATUS_KEEPS_NOTHING, STATUS_READING_IN, STATUS_READY };
 
 struct status_keeper {
     int32_t process;
     uint32_t state;       /* enum status_keeping */
-    uint64_t start;       /* as of process_start() */
+    uint64_t start;       /* from process_start() */
     int64_t since;        /* seconds since the Epoch */
     uint64_t done, total; /* bytes read in, and to be read in */
     uint64_t files, most; /* how many are listed, and the bytes that they may take */
@@ -69,13 +70,13 @@ struct status_header {
     uint32_t files_at;      /* where the slots start, bytes: STATUS_FILES_AT */
     uint32_t file_size;     /* of a slot, bytes */
     int32_t master;         /* process that listens; 0: none does yet */
-    uint64_t master_since;  /* its start, as of process_start() */
-    uint64_t pid_namespace; /* in which it has that number, as of process_namespace() */
-    uint64_t lock_lasts;    /* 1: as long as a process maps the file, it is locked, flock(2) */
+    uint64_t master_since;  /* its start, from process_start() */
+    uint64_t pid_namespace; /* in which it has that number, from process_namespace() */
+    uint64_t lock_lasts;    /* 1: flock(2)ed as long as a process maps the file */
     int64_t started;        /* seconds since the Epoch */
     int64_t directives_read;
     uint32_t engine;        /* 0: off everywhere */
-    _Atomic uint32_t slots; /* how many have been used, or more */
+    _Atomic uint32_t slots; /* at least as many as have been used */
     uint64_t buffer;        /* the server's transfer buffer, bytes; 0: it has not asked for one */
     struct status_keeper keeper;
     char library[16];          /* its version */
@@ -91,12 +92,12 @@ struct status_identity {
 /* A listed file. */
 struct status_file {
     _Atomic uint32_t used; /* 0: a free slot */
-    uint32_t line;         /* its TransferMMapFile argument, counted from 0: the order to show */
+    uint32_t line;         /* its TransferMMapFile argument, counted from 0, for the order */
     struct status_identity identity;
     uint64_t locked;   /* bytes of it that are locked */
     uint64_t resident; /* bytes of it that are in memory; STATUS_UNKNOWN */
     _Atomic uint64_t opened, bytes, bytes_kernel;
-    char path[424]; /* of one that is longer the end, after "..." */
+    char path[424]; /* of a longer one "..." and the end */
 };
 
 /* What turns have cost so far, picoseconds a byte: turn.h. */
@@ -109,104 +110,82 @@ struct status {
     struct status_header header;
     struct status_costs costs;
     _Atomic uint64_t counters[STATUS_COUNTER_COUNT];
-    _Atomic uint64_t last[STATUS_COUNTER_COUNT]; /* what status_note() was told, 0: nothing */
+    _Atomic uint64_t last[STATUS_COUNTER_COUNT]; /* details of status_note(); 0: none */
 };
 
 /* ---- the master: main flow ---- */
 
 /*
- * Share what is counted with all processes forked from now on; until then each counts for itself.
- * @param path  status file to make anew, mode 0644, in a directory that is not world-writable;
- *              NULL: none, it is shared in memory only
- * @return false: the file can't be made, it is shared in memory only. errno: EBUSY, it is that of a
- *         server that is not known to be gone; EAGAIN, of a process that starts; EEXIST, it is
- *         something else than a status file; EPERM, the directory; or as of mmap(2), open(2),
- *         posix_fallocate(3), rename(2)
+ * Share the counters with all processes forked from now on. Until then each counts for itself.
+ * @param path  status file to create anew, mode 0644, in a directory that is not world-writable;
+ *              NULL: none, in memory only
+ * @return false: the file can't be created, the counters are shared in memory only. errno: EBUSY,
+ *         it is that of a server that may still run; EAGAIN, of a process that starts; EEXIST, it
+ *         is no status file; EPERM, the directory; or of mmap(2), open(2), posix_fallocate(3),
+ *         rename(2)
  */
 bool status_share(const char *path);
 
-/*
- * The master is this process, and what is counted starts from 0. Called again, and counting on,
- * after the server has forked into the background.
- */
-void status_serving(void);
+/* This process is the master now. The first call sets the counters to 0; called again after the
+ * server has forked into the background. */
+void status_set_master(void);
 
-/*
- * The directive file was read now.
- * @param path    absolute
- * @param engine  whether any host serves from memory
- */
-void status_directives(const char *path, bool engine);
+/* The directive file was read. @param engine  true if any host serves from memory */
+void status_set_directives(const char *path, bool engine);
 
 /* The server has chosen its transfer buffer, bytes; 0: none. */
-void status_buffer_is(size_t bytes);
+void status_set_buffer(size_t bytes);
 
-/* ---- counting: async-signal-safe, lock-free, keeps errno ---- */
+/* ---- counting ---- */
 
 void status_add(enum status_counter counter, uint64_t amount);
 
 uint64_t status_get(enum status_counter counter);
 
-/* What sessions share of what reading costs. */
+/* What reading has cost all sessions. */
 struct status_costs *status_costs(void);
 
-/*
- * Add 1, and keep what it was about.
- * @param detail  STATUS_REFUSED: errno of mmap(2); STATUS_ODD: as of filesystem_mount()
+/* Add 1 with a detail. STATUS_REFUSED: errno of mmap(2); STATUS_FILESYSTEM: from filesystem_mount()
  */
 void status_note(enum status_counter counter, uint64_t detail);
 
-/* @return the last detail, 0: there was none */
+/* @return the last detail; 0: none */
 uint64_t status_last(enum status_counter counter);
 
-/*
- * A file was opened: count that if it is listed.
- * @param file  as of fstat(2)
- */
+/* A file, from fstat(2), was opened: count that if it is listed. */
 void status_file_opened(const struct stat64 *file);
 
-/*
- * Add to what was read of a file, if it is listed.
- * @param bytes, bytes_kernel  served from a mapping, and by the kernel
- */
+/* Add what was read from a mapping, and by the kernel, if the file is listed. */
 void status_file_read(dev_t device, ino64_t inode, uint64_t bytes, uint64_t bytes_kernel);
 
-/* ---- the keeper: one process at a time, but for the moment when a newer one takes over ---- */
+/* ---- the keeper: one process at a time, or two for a moment when a newer one takes over ---- */
 
-/* Say what the keeper is at. */
-void status_keeper_is(const struct status_keeper *keeper);
+void status_set_keeper(const struct status_keeper *keeper);
 
-/* Begin, and end, a list: files that are not taken in between are listed no more. */
+/* Begin, and end, a list: files whose slots are not taken in between are no longer listed. */
 void status_files_begin(void);
 void status_files_end(void);
 
-/*
- * Take the slot that has this path, so that its counters go on, or else a free one.
- * @return its number; STATUS_NO_SLOT: all are taken, or the disk is full (errno of
- *         posix_fallocate(3))
- */
+/* Take the slot that has this path, so that its counters continue, or else a free one.
+ * @return its number; STATUS_NO_SLOT: all are taken, or errno of posix_fallocate(3) */
 unsigned status_file_take(const char *path);
 
-/* Say what is known of a file. @param slot  STATUS_NO_SLOT: nothing is done */
+/* Set what is known of a file. With STATUS_NO_SLOT it does nothing. */
 void status_file_set(unsigned slot, unsigned line, const struct status_identity *identity,
                      uint64_t locked, uint64_t resident);
 
-/* The identity of a file as of fstat(2). */
+/* The identity of a file, from fstat(2). */
 struct status_identity status_identity_of(const struct stat64 *file);
 
 /* ---- others ---- */
 
-/*
- * Whether a process runs that a status file names: its master, or its keeper.
- * @param fd  of the file, for reading
+/* Whether a process runs that a status file, open for reading as `fd`, names as master or keeper.
  */
 enum process_state status_look(int fd, const struct status_header *header, pid_t process,
                                uint64_t start);
 
-/*
- * For the handler of a fault: whether the shared memory is what faulted, because the status file
- * was truncated. This process then counts for itself. Async-signal-safe.
- */
-bool status_lost(const void *address);
+/* For the handler of a fault: true if the shared memory faulted, because the status file was
+ * truncated. This process then counts for itself. Async-signal-safe. */
+bool status_fault(const void *address);
 
 #endif

@@ -1,6 +1,7 @@
 #include "stream.h"
 
 #include "critical.h"
+#include "debug.h"
 #include "libc.h"
 #include "status.h"
 #include "vfork_child.h"
@@ -13,17 +14,36 @@
 /* The last call under way has left, and the stream is not cleaned up yet. */
 #define ENDING UINT32_MAX
 
+/* Static probes (USDT) for bpftrace(8), perf(1) and gdb(1): libxfermmap(8), PROBES. Each is a nop
+ * until one of these attaches. */
+#if __has_include(<sys/sdt.h>)
+#include <sys/sdt.h>
+#else
+#define DTRACE_PROBE3(provider, name, a, b, c) ((void)(a), (void)(b), (void)(c))
+#endif
+
+static const char *const reasons[] = {"",
+#define X(name, text) text,
+                                      STREAM_REASONS(X)
+#undef X
+};
+
 struct stream streams[STREAM_LIMIT];
 static atomic_int highest = -1; /* descriptor that ever had a stream */
 static atomic_bool serving;
 static _Atomic off64_t min_size;
 static _Atomic time_t since; /* the policy is in force, seconds since the Epoch */
 
-void stream_policy(bool serve, off64_t size)
+void stream_serve(off64_t size)
 {
     atomic_store(&min_size, size);
     atomic_store(&since, time(NULL));
-    atomic_store(&serving, serve);
+    atomic_store(&serving, true);
+}
+
+void stream_serve_none(void)
+{
+    atomic_store(&serving, false);
 }
 
 /* ---- how long a stream lives ---- */
@@ -56,22 +76,27 @@ void stream_leave(struct stream *stream)
 {
     uint32_t left, users = atomic_load(&stream->users);
 
+    assert(users != 0 && users != ENDING);
     do {
         left = users > 1 ? users - 1 : ENDING;
     } while (!atomic_compare_exchange_weak(&stream->users, &users, left));
     if (left != ENDING)
         return;
+    assert(!atomic_load(&stream->served) && !atomic_flag_test_and_set(&stream->busy));
     turn_end(&stream->turn, &stream->window);
     status_file_read(stream->device, stream->inode, stream->bytes,
                      atomic_load(&stream->bytes_kernel));
     atomic_store(&stream->users, 0);
 }
 
-/* Serve the stream no more. It is unmapped when the last call under way has left. */
-static void end(struct stream *stream)
+/* Stop serving, the one place where that happens. The last call under way unmaps the window. */
+static void end(struct stream *stream, off64_t offset, enum stream_reason reason)
 {
-    if (atomic_exchange(&stream->served, false))
-        stream_leave(stream);
+    assert(reason != STREAM_NO_REASON);
+    if (!atomic_exchange(&stream->served, false))
+        return;
+    DTRACE_PROBE3(xfermmap, released, stream_fd(stream), reasons[reason], offset);
+    stream_leave(stream);
 }
 
 static void raise_highest(int fd)
@@ -82,16 +107,18 @@ static void raise_highest(int fd)
     }
 }
 
-/* Where the former stream of this number is still in use by another thread, the kernel serves. */
-static void begin(int fd, const struct stat64 *status, enum filesystem filesystem)
+/* @return STREAM_NUMBER also while another thread still uses the number's former stream */
+static enum stream_reason begin(int fd, const struct stat64 *status, enum filesystem filesystem)
 {
     uint32_t unused = 0;
 
     if (fd >= STREAM_LIMIT || !atomic_compare_exchange_strong(&streams[fd].users, &unused, 1)) {
         status_add(STATUS_FULL, 1);
-        return;
+        return STREAM_NUMBER;
     }
     struct stream *stream = &streams[fd];
+    assert(critical_is_entered() && !atomic_load(&stream->served));
+    assert(stream->window.memory == NULL && stream->turn.start == stream->turn.end);
     stream->kernel_offset = 0;
     stream->filesystem = filesystem;
     stream->size = status->st_size;
@@ -107,43 +134,58 @@ static void begin(int fd, const struct stat64 *status, enum filesystem filesyste
     atomic_store(&stream->offset, 0);
     status_add(STATUS_MAPPED, 1);
     raise_highest(fd);
+    DTRACE_PROBE3(xfermmap, served, fd, status->st_size, status->st_ino);
     atomic_store(&stream->served, true);
+    return STREAM_NO_REASON;
 }
 
 /* ---- opening ---- */
 
-/* stdio reads these inside of libc, past the library. */
-static bool is_standard(int fd)
+/* In a critical section: the child of a fork in between would share the offset unknown to both. */
+static enum stream_reason serve(int fd, const struct stat64 *status)
 {
-    return fd <= STDERR_FILENO;
-}
-
-static bool flags_allow(int flags)
-{
-    return (flags & (O_ACCMODE | O_PATH | O_DIRECT | O_DIRECTORY)) == O_RDONLY;
-}
-
-static bool is_candidate(int fd, int flags, struct stat64 *status)
-{
-    return atomic_load_explicit(&serving, memory_order_relaxed) && !is_standard(fd) &&
-           flags_allow(flags) && fstat64(fd, status) == 0 && S_ISREG(status->st_mode) &&
-           status->st_size > 0;
-}
-
-/* Critical: the child of a fork in between would share the offset, unknown to both. */
-static void serve(int fd, const struct stat64 *status)
-{
+    enum stream_reason reason = STREAM_FILESYSTEM;
     struct critical section = critical_enter();
     enum filesystem filesystem = filesystem_of(fd, status);
-    /* one that may have been copied up between open(2) and fstat(2) can't be told from one that was
-     * not */
+    /* a file that may have been copied up between open(2) and fstat(2) can't be distinguished */
     bool fresh = filesystem == FILESYSTEM_CHECKED && status->st_ctim.tv_sec >= atomic_load(&since);
 
     if (filesystem < FILESYSTEM_MAPPED || fresh)
-        status_note(STATUS_ODD, filesystem_mount(fd));
+        status_note(STATUS_FILESYSTEM, filesystem_mount(fd));
     else
-        begin(fd, status, filesystem);
+        reason = begin(fd, status, filesystem);
     critical_leave(&section);
+    return reason;
+}
+
+static enum stream_reason consider(int fd, int flags)
+{
+    struct stat64 status;
+
+    if (!atomic_load_explicit(&serving, memory_order_relaxed))
+        return STREAM_OFF;
+    if ((flags & (O_ACCMODE | O_PATH | O_DIRECT | O_DIRECTORY)) != O_RDONLY)
+        return STREAM_MODE;
+    /* stdio reads descriptors 0 to 2 inside of libc, past the library */
+    if (fd <= STDERR_FILENO || fstat64(fd, &status) == -1 || !S_ISREG(status.st_mode) ||
+        status.st_size == 0 || is_vfork_child())
+        return STREAM_TYPE;
+    status_file_opened(&status);
+    if (status.st_size >= atomic_load_explicit(&min_size, memory_order_relaxed))
+        return serve(fd, &status);
+    status_add(STATUS_SMALL, 1);
+    return STREAM_SMALL;
+}
+
+void stream_opened(int fd, int flags)
+{
+    int saved = errno;
+
+    stream_forget(fd);
+    enum stream_reason reason = consider(fd, flags);
+    if (reason != STREAM_NO_REASON)
+        DTRACE_PROBE3(xfermmap, left, fd, reasons[reason], flags);
+    errno = saved;
 }
 
 void stream_forget(int fd)
@@ -152,24 +194,8 @@ void stream_forget(int fd)
 
     if (stream == NULL)
         return;
-    end(stream);
+    end(stream, atomic_load(&stream->offset), STREAM_REUSED);
     stream_leave(stream);
-}
-
-void stream_opened(int fd, int flags)
-{
-    struct stat64 status;
-    int saved = errno;
-
-    stream_forget(fd);
-    if (is_candidate(fd, flags, &status) && !is_vfork_child()) {
-        status_file_opened(&status);
-        if (status.st_size >= atomic_load_explicit(&min_size, memory_order_relaxed))
-            serve(fd, &status);
-        else
-            status_add(STATUS_SMALL, 1);
-    }
-    errno = saved;
 }
 
 /* ---- hand-over ---- */
@@ -183,6 +209,8 @@ static off64_t sync_kernel(struct stream *stream)
 {
     off64_t offset = atomic_load(&stream->offset);
 
+    assert(critical_is_entered() && atomic_load(&stream->users) > 0);
+    assert(offset != STREAM_BUSY && stream->kernel_offset >= 0);
     /* a handler or another thread may read until here, and moves it */
     while (offset >= 0 && !atomic_compare_exchange_weak(&stream->offset, &offset, STREAM_BUSY)) {
     }
@@ -194,7 +222,7 @@ static off64_t sync_kernel(struct stream *stream)
 }
 
 /* @param state  STREAM_RELEASED, or STREAM_CLOSED: calls under way in other threads fail */
-static void finish(int fd, off64_t state)
+static void finish(int fd, off64_t state, enum stream_reason reason)
 {
     if (!stream_is_served(fd))
         return;
@@ -202,31 +230,32 @@ static void finish(int fd, off64_t state)
     struct critical section = critical_enter();
     struct stream *stream = stream_enter(fd);
     if (stream != NULL) {
-        if (sync_kernel(stream) >= 0)
+        off64_t offset = sync_kernel(stream);
+        if (offset >= 0)
             atomic_store(&stream->offset, state);
-        end(stream);
+        end(stream, offset, reason);
         stream_leave(stream);
     }
     critical_leave(&section);
     errno = saved;
 }
 
-void stream_hand_over(int fd)
+void stream_hand_over(int fd, enum stream_reason reason)
 {
-    finish(fd, STREAM_RELEASED);
+    finish(fd, STREAM_RELEASED, reason);
 }
 
 void stream_closing(int fd)
 {
-    finish(fd, STREAM_CLOSED); /* with the offset: a close that is cancelled does not happen */
+    finish(fd, STREAM_CLOSED, STREAM_CLOSE); /* and the offset: a close may be cancelled */
 }
 
-void stream_hand_over_range(unsigned first, unsigned last)
+void stream_hand_over_range(unsigned first, unsigned last, enum stream_reason reason)
 {
     int most = atomic_load_explicit(&highest, memory_order_relaxed);
 
     for (unsigned fd = first; most >= 0 && fd <= last && fd <= (unsigned)most; fd++)
-        stream_hand_over((int)fd);
+        stream_hand_over((int)fd, reason);
 }
 
 bool stream_seek(int fd, off64_t offset, int whence, off64_t *result)

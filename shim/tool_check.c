@@ -1,11 +1,11 @@
 #include "config_file.h"
 #include "listed.h"
 #include "log.h"
-#include "lookout.h"
 #include "memory_limits.h"
-#include "ownfile.h"
 #include "residency.h"
+#include "safe_file.h"
 #include "tool.h"
+#include "watchdog.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -73,7 +73,7 @@ struct sum {
     uint64_t bytes;
 };
 
-/* ---- the listed files, in the lookout's child ---- */
+/* ---- the listed files, in the watchdog's child ---- */
 
 static void print_file(const struct listed_file *file, struct sum *sum)
 {
@@ -125,24 +125,24 @@ static bool print_files(const struct config *config)
 /* @return whether all of them would be kept; with paths, what tool_print_paths() says */
 static bool check_files(const struct config *config, char *const *paths, const char *sendfile)
 {
-    enum lookout_event event = LOOKOUT_STUCK;
+    enum watchdog_event event = WATCHDOG_HUNG;
     int exit_status = TOOL_TROUBLE;
 
     if (fflush(stdout) == EOF)
         return false; /* errno: main() tells it */
-    while (event == LOOKOUT_STUCK || event == LOOKOUT_NOTHING) {
-        struct pollfd child = {.fd = lookout_descriptor(), .events = POLLIN};
-        if (event == LOOKOUT_NOTHING)
+    while (event == WATCHDOG_HUNG || event == WATCHDOG_RUNNING) {
+        struct pollfd child = {.fd = watchdog_descriptor(), .events = POLLIN};
+        if (event == WATCHDOG_RUNNING)
             (void)poll(&child, 1, 1000);
-        event = event == LOOKOUT_STUCK ? lookout_begin() : lookout_look(&exit_status);
+        event = event == WATCHDOG_HUNG ? watchdog_fork() : watchdog_poll(&exit_status);
     }
-    if (event == LOOKOUT_CHILD)
+    if (event == WATCHDOG_CHILD)
         exit((paths != NULL ? tool_print_paths(config, paths, sendfile) : print_files(config))
                  ? TOOL_FINE
                  : TOOL_TROUBLE);
-    if (event == LOOKOUT_FAILED)
+    if (event == WATCHDOG_FAILED)
         tool_say(stderr, "xfermmap: the files can't be looked at: %s", strerror(errno));
-    return event == LOOKOUT_DONE && exit_status == TOOL_FINE;
+    return event == WATCHDOG_EXITED && exit_status == TOOL_FINE;
 }
 
 /* ---- the directives ---- */
@@ -342,7 +342,7 @@ int tool_check(int count, char **arguments)
                       strerror(errno));
         return TOOL_TROUBLE;
     }
-    ownfile_as(geteuid());
+    safe_file_as(geteuid());
     fine = print_remarks(&config);
     if (!fine)
         (void)fprintf(stderr,

@@ -165,7 +165,7 @@ static const struct metric {
 } metrics[STATUS_COUNTER_COUNT] = {
     [STATUS_MAPPED] = {"opens_total", "{way=\"mapped\"}", "Files opened, by how they are served."},
     [STATUS_SMALL] = {"opens_total", "{way=\"kernel_small\"}", NULL},
-    [STATUS_ODD] = {"opens_total", "{way=\"kernel_filesystem\"}", NULL},
+    [STATUS_FILESYSTEM] = {"opens_total", "{way=\"kernel_filesystem\"}", NULL},
     [STATUS_FULL] = {"opens_total", "{way=\"kernel_full\"}", NULL},
     [STATUS_LISTED] = {"listed_opens_total", "{state=\"unchanged\"}",
                        "Listed files opened, by whether they were as last seen."},
@@ -174,8 +174,8 @@ static const struct metric {
     [STATUS_BYTES_KERNEL] = {"bytes_total", "{source=\"kernel\"}", NULL},
     [STATUS_FAULTS] = {"faults_total", "", "Faults in mapped files survived."},
     [STATUS_REFUSED] = {"refused_total", "", "Mappings that the kernel refused."},
-    [STATUS_DEAR] = {"windows_dear_total", "",
-                     "Windows left to the kernel, as mapping costs more."},
+    [STATUS_COSTLY] = {"windows_dear_total", "",
+                       "Windows left to the kernel, as mapping costs more."},
     [STATUS_SNDBUF] = {"sndbuf_transfers_total", "",
                        "Transfers whose buffer SocketOptions sndbuf decides."},
 };

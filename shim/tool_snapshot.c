@@ -163,8 +163,8 @@ static const char *read_snapshot(int fd, struct tool_snapshot *snapshot)
         snapshot->counters[i] = status.counters[i];
         snapshot->last[i] = status.last[i];
     }
-    if (snapshot->server == PROCESS_ALIVE && snapshot->last[STATUS_ODD] != 0)
-        snapshot->odd = filesystem_name(status.header.master, snapshot->last[STATUS_ODD]);
+    if (snapshot->server == PROCESS_ALIVE && snapshot->last[STATUS_FILESYSTEM] != 0)
+        snapshot->odd = filesystem_name(status.header.master, snapshot->last[STATUS_FILESYSTEM]);
     tool_make_printable(snapshot->odd.text, sizeof snapshot->odd.text);
     read_files(fd, snapshot);
     return NULL;

@@ -37,7 +37,7 @@ static void print_served(const struct tool_snapshot *snapshot, FILE *out)
         (void)fprintf(out, "active: %.1f %% of %s from memory",
                       share(memory, (double)memory + (double)kernel),
                       tool_size(memory + kernel).text);
-    if (kernel > memory && snapshot->counters[STATUS_DEAR] > 0)
+    if (kernel > memory && snapshot->counters[STATUS_COSTLY] > 0)
         (void)fputs(" (mapping costs more on this machine)", out);
     else if (kernel > 0 && memory == 0)
         (void)fputs(" (is UseSendfile on? see xfermmap check)", out);
@@ -236,7 +236,7 @@ static void print_counter(const struct tool_snapshot *snapshot, size_t counter, 
     (void)fprintf(out, "%16" PRIu64 "  %s", count, text);
     if ((counter == STATUS_BYTES || counter == STATUS_BYTES_KERNEL) && count >= 1024)
         (void)fprintf(out, " (%s)", tool_size(count).text);
-    if (counter == STATUS_ODD && snapshot->odd.text[0] != '\0')
+    if (counter == STATUS_FILESYSTEM && snapshot->odd.text[0] != '\0')
         (void)fprintf(out, " (the last: %s)", snapshot->odd.text);
     if (counter == STATUS_REFUSED && last != 0)
         (void)fprintf(out, " (the last: %s; %s)", strerror((int)last), mapping_remedy((int)last));

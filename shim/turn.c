@@ -1,16 +1,17 @@
 #include "turn.h"
 
+#include "debug.h"
 #include "status.h"
 
 #include <stdatomic.h>
 #include <string.h>
 #include <time.h>
 
-/* The first turns are measured, and two in so many afterwards. */
+/* The first turns are measured, and two in RECHECK afterwards. */
 enum { FIRST = 8, RECHECK = 512, STEADY_WEIGHT = 8 };
 
-/* A measured turn is shorter, for one of the two ways is dear. Less than half of that is too little
- * to tell. Bytes. */
+/* The length of a measured turn, bytes: short, as one of the two ways is slow. Less than half of it
+ * is too little to judge. */
 enum { MEASURED = 256 << 10, LEAST = MEASURED / 2 };
 
 static enum { CHEAPER, MAP, READ } policy;
@@ -43,11 +44,13 @@ static void choose(struct turn *turn)
         turn->end = turn->start + MEASURED;
         turn->maps = number % 2 == 0;
     }
-    status_add(STATUS_DEAR, turn->weight == 0 && !turn->maps);
+    if (turn->weight == 0 && !turn->maps)
+        status_add(STATUS_COSTLY, 1);
 }
 
 void turn_begin(struct turn *turn, off64_t start, size_t length, enum filesystem filesystem)
 {
+    assert(length > 0 && turn->start == turn->end);
     *turn = (struct turn){.start = start, .end = start + (off64_t)length, .maps = policy != READ};
     if (policy == CHEAPER && filesystem != FILESYSTEM_FUSE)
         choose(turn);
@@ -76,12 +79,13 @@ void turn_add(struct turn *turn, uint64_t since, size_t bytes)
     turn->bytes += bytes;
 }
 
-/* A moving average, in picoseconds a byte. Sessions may lose each other's, which does no harm. */
+/* A moving average, in picoseconds a byte. That sessions may overwrite each other's is harmless. */
 static void learn(const struct turn *turn)
 {
     struct status_costs *costs = status_costs();
     _Atomic uint64_t *cost = turn->maps ? &costs->mapped : &costs->read;
     uint64_t former = atomic_load_explicit(cost, memory_order_relaxed);
+    assert(turn->bytes <= (uint64_t)(turn->end - turn->start));
     uint64_t latest = turn->ns * 1000 / turn->bytes;
 
     atomic_store_explicit(cost, (former * (turn->weight - 1) + latest) / turn->weight,

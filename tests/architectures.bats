@@ -67,7 +67,7 @@ rooms_pass() {
         program=build/unit/plain/$(basename "$source" .c)
         case ${program##*/} in
             test_threads) ;;
-            test_keeper | test_lookout | test_stream) apart+=("$program") ;;
+            test_keeper | test_watchdog | test_stream) apart+=("$program") ;;
             *) programs+=("$program") ;;
         esac
     done

@@ -30,6 +30,19 @@ teardown() {
     [[ $status -eq 0 && $output =~ ([0-9]+)' MiB read from memory' && ${BASH_REMATCH[1]} -gt 1 ]]
 }
 
+@test "nor does an assertion fail in a debug build, and a release has none" {
+    run "$differential" --seeds 25-34 --steps 10000 --jobs 2 --scarce "$project/build/scarce.so" \
+        "$project/build/debug/libxfermmap.so"
+    echo "$output"
+    [[ $status -eq 0 && $output =~ ' 0 differences' ]]
+    nm -D "$project/build/debug/libxfermmap.so" | grep -q __assert_fail
+    strip -o "$scratch/stripped.so" "$project/build/libxfermmap.so"
+    run grep -aE '__assert_fail|shim/[a-z_]+\.[ch]|Assertion' "$scratch/stripped.so"
+    [[ $status -eq 1 ]]
+    run grep critical_is_entered < <(nm "$project/build/libxfermmap.so")
+    [[ $status -eq 1 ]]
+}
+
 # finds FILE SCRIPT: a difference is found in a library whose shim/FILE is changed by a sed SCRIPT.
 finds() {
     cp -r "$project/shim" "$scratch/shim"
@@ -50,7 +63,7 @@ finds() {
 }
 
 @test "found: a descriptor that is served on after it was duplicated" {
-    finds interpose.c '/^EXPORT int dup\(int fd\)/,/^}/ s/stream_hand_over\(fd\);//'
+    finds interpose.c '/^EXPORT int dup\(int fd\)/,/^}/ s/stream_hand_over\(fd, STREAM_DUP\);//'
 }
 
 @test "found: a descriptor that is remembered after its close" {

@@ -124,7 +124,7 @@ PYTHON
     logged "$files/memory/holes: is on tmpfs at $files/memory, which is left to the kernel where a file has holes;"
     logged "/sys/kernel/uevent_seqnum: is on sysfs at /sys, which is left to the kernel; it is not kept in memory"
     ftp_get memory/holes | cmp "$files/memory/holes" -
-    [[ $(counter ODD) -eq 1 ]]
+    [[ $(counter FILESYSTEM) -eq 1 ]]
     "$project/build/xfermmap" status -f "$server/status" |
         grep -q "  1  opens left to the kernel for the file system they are on (the last: tmpfs at $files/memory)"
     "$project/build/xfermmap" status -f "$server/status" --json | grep -q "\"kernel_filesystem\":\"tmpfs at $files/memory\""

@@ -28,7 +28,7 @@ passes() {
 }
 
 @test "unit: a child that looks at files, and may hang" {
-    passes test_lookout
+    passes test_watchdog
 }
 
 @test "unit: how much memory there is to take" {

@@ -5,7 +5,7 @@ SECONDS ?= 60
 SEEDS ?= 1-1000000
 STEPS ?= 10000
 
-test-programs: build/differential build/scarce.so
+test-programs: build/differential build/scarce.so build/debug/libxfermmap.so
 
 differential_sources = $(filter-out %/scarce.c,$(wildcard tests/differential/*.c))
 

@@ -12,20 +12,17 @@
 static inline ssize_t read_served(int fd, void *buffer, size_t count)
 {
     struct iovec part = {buffer, count};
-    ssize_t result;
+    struct reading reading = reading_read(fd, &part, 1, READING_MOVES);
 
-    return reading_read(fd, &part, 1, READING_MOVES, &result) ? result
-                                                              : libc_next(read)(fd, buffer, count);
+    return reading.answered ? reading.bytes : libc_next(read)(fd, buffer, count);
 }
 
 static inline ssize_t pread_served(int fd, void *buffer, size_t count, off64_t offset)
 {
     struct iovec part = {buffer, count};
-    ssize_t result;
+    struct reading reading = reading_read(fd, &part, 1, offset);
 
-    return reading_read(fd, &part, 1, offset, &result)
-               ? result
-               : libc_next(pread64)(fd, buffer, count, offset);
+    return reading.answered ? reading.bytes : libc_next(pread64)(fd, buffer, count, offset);
 }
 
 #endif

@@ -567,14 +567,13 @@ static void a_file_of_another_user_is_refused(void **state)
 /* As a server that was started without root's rights. */
 static void read_as_somebody(void)
 {
-    in_story(chmod(".", 0755) == 0 && seteuid(SOMEBODY) == 0);
-    in_story(config_read("roots", &config) && config.valid && config.engine);
+    require(chmod(".", 0755) == 0 && seteuid(SOMEBODY) == 0);
+    require(config_read("roots", &config) && config.valid && config.engine);
     config_free(&config);
-    in_story(config_read("own", &config) && config.valid && config.engine);
+    require(config_read("own", &config) && config.valid && config.engine);
     config_free(&config);
-    in_story(config_read("unreadable", &config) && !config.valid && config.errors.count == 1);
-    in_story(strstr(config.errors.items[0], "unreadable:1: the file can't be opened: Perm") !=
-             NULL);
+    require(config_read("unreadable", &config) && !config.valid && config.errors.count == 1);
+    require(strstr(config.errors.items[0], "unreadable:1: the file can't be opened: Perm") != NULL);
 }
 
 static void files_of_root_and_of_the_server_s_user_are_taken(void **state)
@@ -588,7 +587,7 @@ static void files_of_root_and_of_the_server_s_user_are_taken(void **state)
         make_text(names[i], "TransferMMapEngine on\n", 22);
     assert_int_equal(chown("own", SOMEBODY, 0), 0);
     assert_int_equal(chmod("unreadable", 0600), 0);
-    assert_int_equal(ending_of(read_as_somebody), 0);
+    assert_int_equal(run_in_child(read_as_somebody), 0);
 }
 
 static void no_regular_file(void **state)

@@ -57,7 +57,7 @@ static void one_host_by_address_and_port(void **state)
 
     read_valid("TransferMMapEngine on\n"
                "<VirtualHost 192.0.2.2>\nTransferMMapEngine off\n</VirtualHost>\n");
-    assert_false(engine("192.0.2.2", 21)); /* the port of a host that doesn't say */
+    assert_false(engine("192.0.2.2", 21)); /* the port of a host without a directive */
     assert_true(engine("192.0.2.2", 2121));
     assert_true(engine("192.0.2.3", 21));
     assert_true(config_engine_anywhere(&config));
@@ -199,7 +199,7 @@ static void a_host_whose_address_is_taken(void **state)
     assert_false(engine("192.0.2.9", 2199));
 }
 
-/* Of a file without the server's own Port nobody knows which other hosts there are. */
+/* Without the server's own Port the file need not have all hosts. */
 static void a_file_of_some_hosts_only(void **state)
 {
     (void)state;

@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-static char *none; /* a page that nobody may touch */
+static char *none; /* an inaccessible page */
 static char *gone; /* two pages of a file that has only the first; see map_gone() */
 static char *page; /* of zeros, readable and writable; `none` follows it */
 static char buffer[PAGE * 2];
@@ -48,7 +48,7 @@ static int enter(void **state)
     return page != MAP_FAILED ? mprotect(none, PAGE, PROT_NONE) : -1;
 }
 
-/* In each test: cmocka installs handlers of its own before, and takes them away after. */
+/* In each test: before it, cmocka installs its own handlers, and removes them after it. */
 static void start(void)
 {
     map_gone();
@@ -117,7 +117,7 @@ static void bad_addresses_are_told(void **state)
     assert_false(guard_copy(gone, buffer, 1)); /* may only be read */
 }
 
-/* A buffer with a hole: what lies behind it may be anybody's. */
+/* A buffer with a hole: what is behind it must not change. */
 static void behind_a_fault_nothing_is_written(void **state)
 {
     enum { LENGTH = 8 * MIB };
@@ -166,11 +166,13 @@ static volatile bool copying;
 static volatile int interruptions; /* of copies */
 static volatile bool all_well;
 
+enum result { COPIED, FAULTED };
+
 /*
- * Copy, with SIGUSR1 often, until that has interrupted the copy some times. In a story.
+ * Copy, with SIGUSR1 often, until that has interrupted the copy some times. In a child.
  * @param length  more than LARGE: a page in the middle faults, which memcpy() reaches late
  */
-static void copy_interrupted(sighandler_t handler, size_t length, bool expected)
+static void copy_interrupted(sighandler_t handler, size_t length, enum result expected)
 {
     struct sigevent event = {.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1};
     struct itimerspec often = {{0, 200000}, {0, 200000}};
@@ -178,18 +180,18 @@ static void copy_interrupted(sighandler_t handler, size_t length, bool expected)
     char *to = malloc(LARGE + 2 * PAGE);
     timer_t timer;
 
-    in_story(from != MAP_FAILED && to != NULL && mprotect(from + LARGE, PAGE, PROT_NONE) == 0);
-    in_story(signal(SIGUSR1, handler) != SIG_ERR);
-    in_story(timer_create(CLOCK_MONOTONIC, &event, &timer) == 0);
-    in_story(timer_settime(timer, 0, &often, NULL) == 0);
+    require(from != MAP_FAILED && to != NULL && mprotect(from + LARGE, PAGE, PROT_NONE) == 0);
+    require(signal(SIGUSR1, handler) != SIG_ERR);
+    require(timer_create(CLOCK_MONOTONIC, &event, &timer) == 0);
+    require(timer_settime(timer, 0, &often, NULL) == 0);
     all_well = true;
     for (interruptions = 0; interruptions < INTERRUPTIONS;) {
         copying = true;
-        bool whole = guard_copy(to, from, length);
+        enum result result = guard_copy(to, from, length) ? COPIED : FAULTED;
         copying = false;
-        in_story(whole == expected);
+        require(result == expected);
     }
-    in_story(all_well);
+    require(all_well);
 }
 
 static void copy_in_handler(int number)
@@ -203,37 +205,37 @@ static void copy_in_handler(int number)
 
 static void interrupt_by_copies(void)
 {
-    in_story(signals_signal(SIGSEGV, SIG_DFL, libc_next(signal)) != SIG_ERR);
-    copy_interrupted(copy_in_handler, LARGE, true);
+    require(signals_signal(SIGSEGV, SIG_DFL, libc_next(signal)) != SIG_ERR);
+    copy_interrupted(copy_in_handler, LARGE, COPIED);
 }
 
 static void interrupt_copies_that_fault(void)
 {
-    in_story(signals_signal(SIGSEGV, SIG_DFL, libc_next(signal)) != SIG_ERR);
-    copy_interrupted(copy_in_handler, LARGE + 2 * PAGE, false);
+    require(signals_signal(SIGSEGV, SIG_DFL, libc_next(signal)) != SIG_ERR);
+    copy_interrupted(copy_in_handler, LARGE + 2 * PAGE, FAULTED);
 }
 
 /* memcpy() looks at the last bytes first: so most of these signals come while a fault is dealt
  * with, when another one would end the process. */
 static void interrupt_faults(void)
 {
-    in_story(signals_signal(SIGSEGV, SIG_DFL, libc_next(signal)) != SIG_ERR);
-    copy_interrupted(copy_in_handler, LARGE + 1, false);
+    require(signals_signal(SIGSEGV, SIG_DFL, libc_next(signal)) != SIG_ERR);
+    copy_interrupted(copy_in_handler, LARGE + 1, FAULTED);
 }
 
 static void a_handler_copies_too(void **state)
 {
     (void)state;
     start();
-    assert_int_equal(ending_of(interrupt_by_copies), 0);
-    assert_int_equal(ending_of(interrupt_copies_that_fault), 0);
+    assert_int_equal(run_in_child(interrupt_by_copies), 0);
+    assert_int_equal(run_in_child(interrupt_copies_that_fault), 0);
 }
 
 static void a_handler_copies_while_a_fault_is_dealt_with(void **state)
 {
     (void)state;
     start();
-    assert_int_equal(ending_of(interrupt_faults), 0);
+    assert_int_equal(run_in_child(interrupt_faults), 0);
 }
 
 static void allow_page(int number)
@@ -256,15 +258,15 @@ static void interrupt_by_faults(void)
 {
     struct sigaction action = {.sa_handler = allow_page};
 
-    in_story(signals_action(SIGSEGV, &action, NULL) == 0);
-    copy_interrupted(fault_in_handler, LARGE, true);
+    require(signals_action(SIGSEGV, &action, NULL) == 0);
+    copy_interrupted(fault_in_handler, LARGE, COPIED);
 }
 
 static void a_handler_s_own_fault_is_the_program_s(void **state)
 {
     (void)state;
     start();
-    assert_int_equal(ending_of(interrupt_by_faults), 0);
+    assert_int_equal(run_in_child(interrupt_by_faults), 0);
 }
 
 /* ---- readiness ---- */
@@ -321,26 +323,26 @@ static void note_readiness_and_return(int number)
     ready_in_handler = guard_ready();
 }
 
-/* The kernel blocks what sa_mask says, and nobody tells the library when. A story, for the guard
+/* The kernel blocks what is in sa_mask without the library's notice. In a child, for the guard
  * asks always from then on. */
 static void run_handler_that_blocks_faults(void)
 {
     struct sigaction action = {.sa_handler = note_readiness_and_return};
 
     sigaddset(&action.sa_mask, SIGBUS);
-    in_story(guard_ready());
+    require(guard_ready());
     guard_disposition(SIGUSR1, &action);
-    in_story(signals_action(SIGUSR1, &action, NULL) == 0);
+    require(signals_action(SIGUSR1, &action, NULL) == 0);
     ready_in_handler = true;
-    in_story(raise(SIGUSR1) == 0 && caught == SIGUSR1 && !ready_in_handler);
-    in_story(guard_ready());
+    require(raise(SIGUSR1) == 0 && caught == SIGUSR1 && !ready_in_handler);
+    require(guard_ready());
 }
 
 static void not_ready_in_a_handler_that_blocks_faults(void **state)
 {
     (void)state;
     start();
-    assert_int_equal(ending_of(run_handler_that_blocks_faults), 0);
+    assert_int_equal(run_in_child(run_handler_that_blocks_faults), 0);
 }
 
 /* ---- faults that are not the library's ---- */
@@ -417,8 +419,8 @@ static void fault_after(int number, sighandler_t disposition)
     struct sigaction action = {.sa_handler = disposition};
 
     install_guard();
-    in_story(signals_action(number, &action, NULL) == 0);
-    in_story(!guard_copy(buffer, gone + PAGE, 1) && !guard_copy(none, buffer, 1));
+    require(signals_action(number, &action, NULL) == 0);
+    require(!guard_copy(buffer, gone + PAGE, 1) && !guard_copy(none, buffer, 1));
     buffer[0] = *(volatile char *)(number == SIGBUS ? gone + PAGE : none);
 }
 
@@ -440,16 +442,16 @@ static void fault_though_ignored(void)
 static void raise_by_default(void)
 {
     install_guard();
-    in_story(signals_signal(SIGBUS, SIG_DFL, libc_next(signal)) != SIG_ERR);
+    require(signals_signal(SIGBUS, SIG_DFL, libc_next(signal)) != SIG_ERR);
     (void)raise(SIGBUS);
 }
 
 static void raise_though_ignored(void)
 {
     install_guard();
-    in_story(signals_signal(SIGBUS, SIG_IGN, libc_next(signal)) != SIG_ERR);
-    in_story(raise(SIGBUS) == 0 && kill(getpid(), SIGBUS) == 0);
-    in_story(!guard_copy(buffer, gone + PAGE, 1));
+    require(signals_signal(SIGBUS, SIG_IGN, libc_next(signal)) != SIG_ERR);
+    require(raise(SIGBUS) == 0 && kill(getpid(), SIGBUS) == 0);
+    require(!guard_copy(buffer, gone + PAGE, 1));
 }
 
 static void note(int number)
@@ -462,17 +464,17 @@ static void reset_handler(void)
     struct sigaction action = {.sa_handler = note, .sa_flags = (int)SA_RESETHAND};
 
     install_guard();
-    in_story(signals_action(SIGBUS, &action, NULL) == 0);
-    in_story(!guard_copy(buffer, gone + PAGE, 1)); /* is not the one call that it has */
-    in_story(raise(SIGBUS) == 0 && caught == SIGBUS);
-    in_story(signals_action(SIGBUS, NULL, &action) == 0 && action.sa_handler == SIG_DFL);
-    in_story(!guard_copy(buffer, gone + PAGE, 1));
+    require(signals_action(SIGBUS, &action, NULL) == 0);
+    require(!guard_copy(buffer, gone + PAGE, 1)); /* is not the one call that it has */
+    require(raise(SIGBUS) == 0 && caught == SIGBUS);
+    require(signals_action(SIGBUS, NULL, &action) == 0 && action.sa_handler == SIG_DFL);
+    require(!guard_copy(buffer, gone + PAGE, 1));
     (void)raise(SIGBUS);
 }
 
-static void assert_killed_by(int number, void (*story)(void))
+static void assert_killed_by(int number, void (*function)(void))
 {
-    int status = ending_of(story);
+    int status = run_in_child(function);
 
     if (WIFEXITED(status))
         print_error("exited with %d\n", WEXITSTATUS(status));
@@ -494,7 +496,7 @@ static void only_a_sent_signal_is_ignored(void **state)
 {
     (void)state;
     map_gone();
-    assert_int_equal(ending_of(raise_though_ignored), 0);
+    assert_int_equal(run_in_child(raise_though_ignored), 0);
     assert_killed_by(SIGBUS, fault_though_ignored);
 }
 

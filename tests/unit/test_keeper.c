@@ -2,7 +2,7 @@
 
 #include "libc.h"
 #include "log.h"
-#include "ownfile.h"
+#include "safe_file.h"
 #include "status.h"
 #include "unit.h"
 
@@ -21,19 +21,16 @@
 #include <time.h>
 #include <unistd.h>
 
-/* A master of its own for each story. Its keepers go with it. */
-#define STORY(name)                                                                                \
-    static void name##_in_child(void);                                                             \
-    static void name(void **state)                                                                 \
-    {                                                                                              \
-        (void)state;                                                                               \
-        if (under_qemu_user())                                                                     \
-            skip(); /* it tells a process another start time than it tells others */               \
-        (void)unlink("status");                                                                    \
-        make_text("log", "", 0);                                                                   \
-        assert_int_equal(ending_of(name##_in_child), 0);                                           \
-    }                                                                                              \
-    static void name##_in_child(void)
+static void prepare(void)
+{
+    if (under_qemu_user())
+        skip(); /* it reports another start time of a process to itself than to others */
+    (void)unlink("status");
+    make_text("log", "", 0);
+}
+
+/* A master for each test. Its keepers end with it. */
+#define MASTER_TEST(name) CHILD_TEST_AFTER(prepare(), name)
 
 static char here[1000];
 static struct config config;
@@ -57,7 +54,7 @@ static struct status_header header(void)
     struct status_header header = {.version = 0};
     int fd = open("status", O_RDONLY | O_CLOEXEC);
 
-    in_story(fd != -1 && read(fd, &header, sizeof header) == sizeof header);
+    require(fd != -1 && read(fd, &header, sizeof header) == sizeof header);
     (void)close(fd);
     return header;
 }
@@ -80,20 +77,20 @@ static void be_master(void)
 {
     char *arguments[] = {NULL};
 
-    in_story(getcwd(here, sizeof here) != NULL);
+    require(getcwd(here, sizeof here) != NULL);
     install_guard();
     keeper_prepare(0, arguments, arguments);
-    ownfile_as(geteuid());
+    safe_file_as(geteuid());
     log_to(in_here("log"));
-    in_story(status_share(in_here("status")));
-    status_serving();
+    require(status_share(in_here("status")));
+    status_set_master();
 }
 
 static void await(const char *in_log)
 {
     for (int i = 0; i < 1500 && !logged(in_log); i++)
         (void)usleep(10000);
-    in_story(logged(in_log));
+    require(logged(in_log));
 }
 
 static bool is_gone(pid_t process)
@@ -106,40 +103,40 @@ static bool is_gone(pid_t process)
     return false;
 }
 
-STORY(files_are_kept_by_a_process)
+MASTER_TEST(files_are_kept_by_a_process)
 {
     make_file("a", 3 * MIB);
     make_file("b", 5000);
     be_master();
     want("a b absent");
     size_t before = descriptors_of("self");
-    in_story(keeper_start(&config) && keeper_is_wanted());
+    require(keeper_start(&config) && keeper_is_wanted());
     await("listed files: 2 in memory (3.0 MiB)");
     await("absent: No such file or directory; it is not kept in memory");
-    in_story(descriptors_of("self") == before && mapped_bytes("a") == 0);
-    in_story(waitpid(-1, NULL, __WALL) == -1 && errno == ECHILD);
-    in_story(header().keeper.state == STATUS_READY && keeper() != getpid());
+    require(descriptors_of("self") == before && mapped_bytes("a") == 0);
+    require(waitpid(-1, NULL, __WALL) == -1 && errno == ECHILD);
+    require(header().keeper.state == STATUS_READY && keeper() != getpid());
     if (geteuid() == 0)
-        in_story(status_number(keeper(), "VmLck") == 3 * 1024 + 8);
-    in_story(!keeper_is_missing());
+        require(status_number(keeper(), "VmLck") == 3 * 1024 + 8);
+    require(!keeper_is_missing());
     keeper_end();
-    in_story(is_gone(keeper()) || keeper() == 0);
-    in_story(!keeper_is_wanted() && header().keeper.state == STATUS_KEEPS_NOTHING);
+    require(is_gone(keeper()) || keeper() == 0);
+    require(!keeper_is_wanted() && header().keeper.state == STATUS_KEEPS_NOTHING);
 }
 
-STORY(a_newer_one_takes_over)
+MASTER_TEST(a_newer_one_takes_over)
 {
     make_file("a", MIB);
     make_file("b", MIB);
     be_master();
     want("a");
-    in_story(keeper_start(&config));
+    require(keeper_start(&config));
     await("listed files: 1 in memory");
     pid_t first = keeper();
     want("a b");
-    in_story(keeper_start(&config));
+    require(keeper_start(&config));
     await("listed files: 2 in memory");
-    in_story(keeper() != first && is_gone(first));
+    require(keeper() != first && is_gone(first));
 }
 
 /* Of all keepers of this master, KiB. It finds them by their process group. */
@@ -149,7 +146,7 @@ static long locked_by_keepers(void)
     const struct dirent *entry;
     long locked = 0;
 
-    in_story(processes != NULL);
+    require(processes != NULL);
     while ((entry = readdir(processes)) != NULL) {
         pid_t process = (pid_t)strtol(entry->d_name, NULL, 10);
         if (process > 0 && process != getpid() && getpgid(process) == getpgrp()) {
@@ -161,34 +158,34 @@ static long locked_by_keepers(void)
     return locked;
 }
 
-STORY(what_stays_listed_stays_locked)
+MASTER_TEST(what_stays_listed_stays_locked)
 {
     enum { LISTED_KIB = 32 * 1024 };
 
     if (geteuid() != 0)
         return; /* others may lock too little */
-    in_story(setpgid(0, 0) == 0);
+    require(setpgid(0, 0) == 0);
     make_file("a", LISTED_KIB * (size_t)KIB);
     be_master();
     want("a");
-    in_story(keeper_start(&config));
+    require(keeper_start(&config));
     await("listed files: 1 in memory");
     for (int i = 0; i < 5; i++) {
         pid_t former = keeper();
         if (i == 3)
             make_file("b", MIB);
         want("b a");
-        in_story(keeper_start(&config));
+        require(keeper_start(&config));
         unsigned looks = 0;
         for (bool over = false; !over; looks++) {
             over = keeper() != former && status_number(former, "VmLck") == -1;
-            in_story(locked_by_keepers() >= LISTED_KIB);
+            require(locked_by_keepers() >= LISTED_KIB);
         }
-        in_story(looks > 3);
+        require(looks > 3);
     }
 }
 
-STORY(a_keeper_has_nothing_of_its_master_s)
+MASTER_TEST(a_keeper_has_nothing_of_its_master_s)
 {
     char name[16];
     int ends[2];
@@ -196,33 +193,33 @@ STORY(a_keeper_has_nothing_of_its_master_s)
     make_file("a", MIB);
     be_master();
     want("a");
-    in_story(pipe(ends) == 0);
-    in_story(keeper_start(&config));
+    require(pipe(ends) == 0);
+    require(keeper_start(&config));
     await("listed files: 1 in memory");
-    in_story(close(ends[1]) == 0);
+    require(close(ends[1]) == 0);
     struct pollfd end = {.fd = ends[0], .events = POLLIN};
-    in_story(poll(&end, 1, 0) == 1); /* it broke: the keeper does not hold it */
+    require(poll(&end, 1, 0) == 1); /* it broke: the keeper does not hold it */
     (void)snprintf(name, sizeof name, "%d", keeper());
     if (!under_valgrind()) /* three of /dev/null, the master, a pipe while it looks */
-        in_story(descriptors_of(name) <= 5);
-    in_story(status_number(keeper(), "Threads") == 1);
-    in_story(status_number(getpid(), "Threads") == 1);
-    in_story(status_number(keeper(), "PPid") != getpid());
+        require(descriptors_of(name) <= 5);
+    require(status_number(keeper(), "Threads") == 1);
+    require(status_number(getpid(), "Threads") == 1);
+    require(status_number(keeper(), "PPid") != getpid());
 }
 
-STORY(it_ends_on_a_signal_and_ignores_the_server_s)
+MASTER_TEST(it_ends_on_a_signal_and_ignores_the_server_s)
 {
     make_file("a", MIB);
     be_master();
     want("a");
-    in_story(keeper_start(&config));
+    require(keeper_start(&config));
     await("listed files: 1 in memory");
     pid_t process = keeper();
-    in_story(kill(process, SIGHUP) == 0 && kill(process, SIGUSR1) == 0);
-    in_story(kill(process, SIGUSR2) == 0);
+    require(kill(process, SIGHUP) == 0 && kill(process, SIGUSR1) == 0);
+    require(kill(process, SIGUSR2) == 0);
     (void)usleep(300000);
-    in_story(keeper() == process && status_number(process, "VmSize") > 0);
-    in_story(kill(process, SIGTERM) == 0 && is_gone(process));
+    require(keeper() == process && status_number(process, "VmSize") > 0);
+    require(kill(process, SIGTERM) == 0 && is_gone(process));
 }
 
 /* @return seconds until the log has it */
@@ -236,64 +233,64 @@ static double takes(const char *in_log)
     return (double)(to.tv_sec - from.tv_sec) + (double)(to.tv_nsec - from.tv_nsec) / 1e9;
 }
 
-STORY(a_switched_link_is_followed_at_once)
+MASTER_TEST(a_switched_link_is_followed_at_once)
 {
     make_file("a", 5000);
     make_file("b", 3 * MIB);
     (void)unlink("link");
-    in_story(symlink("a", "link") == 0);
+    require(symlink("a", "link") == 0);
     be_master();
     want("link");
-    in_story(keeper_start(&config));
+    require(keeper_start(&config));
     await("listed files: 1 in memory (0.0 MiB)");
     (void)sleep(1);
-    in_story(symlink("b", "new") == 0 && rename("new", "link") == 0);
-    in_story(takes("listed files have changed: 1 in memory (3.0 MiB)") <= 5);
-    in_story(unlink("link") == 0);
-    in_story(takes("listed files have changed: 0 in memory") <= 5);
+    require(symlink("b", "new") == 0 && rename("new", "link") == 0);
+    require(takes("listed files have changed: 1 in memory (3.0 MiB)") <= 5);
+    require(unlink("link") == 0);
+    require(takes("listed files have changed: 0 in memory") <= 5);
 }
 
-STORY(changes_are_followed)
+MASTER_TEST(changes_are_followed)
 {
     make_file("a", MIB);
     be_master();
     want("*.iso a");
     make_file("a.iso", 5000);
-    in_story(keeper_start(&config));
+    require(keeper_start(&config));
     await("listed files: 2 in memory");
     make_file("b.iso", 5000);
     await("listed files have changed: 3 in memory (1.0 MiB)");
-    in_story(unlink("a.iso") == 0 && unlink("b.iso") == 0);
+    require(unlink("a.iso") == 0 && unlink("b.iso") == 0);
     await("listed files have changed: 1 in memory (1.0 MiB)");
     make_file("a", 2 * MIB);
     await("listed files have changed: 1 in memory (2.0 MiB)");
 }
 
-STORY(one_that_is_killed_is_missed)
+MASTER_TEST(one_that_is_killed_is_missed)
 {
     make_file("a", MIB);
     be_master();
     want("a");
-    in_story(keeper_start(&config));
+    require(keeper_start(&config));
     await("listed files: 1 in memory");
     pid_t killed = keeper();
-    in_story(!keeper_is_missing());
-    in_story(kill(killed, SIGKILL) == 0 && is_gone(killed));
+    require(!keeper_is_missing());
+    require(kill(killed, SIGKILL) == 0 && is_gone(killed));
     bool missing = false;
     for (int i = 0; i < 30 && !missing; i++) {
         (void)usleep(100000);
         missing = keeper_is_missing();
     }
-    in_story(missing);
+    require(missing);
     (void)sleep(2);
-    in_story(!keeper_is_missing()); /* it was said */
-    in_story(keeper_start(&config));
+    require(!keeper_is_missing()); /* it was returned */
+    require(keeper_start(&config));
     for (int i = 0; i < 1000 && (keeper() == killed || header().keeper.state != STATUS_READY); i++)
         (void)usleep(10000);
-    in_story(keeper() != killed && header().keeper.state == STATUS_READY);
+    require(keeper() != killed && header().keeper.state == STATUS_READY);
 }
 
-STORY(it_ends_with_its_master)
+MASTER_TEST(it_ends_with_its_master)
 {
     pid_t master = fork();
 
@@ -302,26 +299,26 @@ STORY(it_ends_with_its_master)
         make_file("a", MIB);
         be_master();
         want("a");
-        in_story(keeper_start(&config));
+        require(keeper_start(&config));
         (void)pause();
     }
     await("listed files: 1 in memory");
     pid_t orphan = keeper();
-    in_story(kill(master, SIGKILL) == 0 && waitpid(master, NULL, 0) == master);
-    in_story(is_gone(orphan));
+    require(kill(master, SIGKILL) == 0 && waitpid(master, NULL, 0) == master);
+    require(is_gone(orphan));
 }
 
-STORY(without_a_process_there_is_none)
+MASTER_TEST(without_a_process_there_is_none)
 {
     static const struct rlimit none = {0, 0};
 
     make_file("a", MIB);
     be_master();
     want("a");
-    in_story(setrlimit(RLIMIT_NPROC, &none) == 0);
+    require(setrlimit(RLIMIT_NPROC, &none) == 0);
     if (geteuid() == 0)
         become_somebody();
-    in_story(!keeper_start(&config) && errno == EAGAIN);
+    require(!keeper_start(&config) && errno == EAGAIN);
 }
 
 int main(void)

@@ -52,10 +52,10 @@ static void lock_as_root(void)
 {
     static const struct rlimit allowance = {64 * KIB, 128 * KIB};
 
-    in_story(setrlimit(RLIMIT_MEMLOCK, &allowance) == 0);
-    in_story(limits_lock() == UINT64_MAX);
+    require(setrlimit(RLIMIT_MEMLOCK, &allowance) == 0);
+    require(limits_lock() == UINT64_MAX);
     become_somebody();
-    in_story(limits_lock() == 64 * KIB);
+    require(limits_lock() == 64 * KIB);
 }
 
 static void lock_without_limit(void)
@@ -65,26 +65,26 @@ static void lock_without_limit(void)
     if (setrlimit(RLIMIT_MEMLOCK, &allowance) == -1)
         return; /* root of a container that may not raise it */
     become_somebody();
-    in_story(limits_lock() == UINT64_MAX);
+    require(limits_lock() == UINT64_MAX);
 }
 
 static void lock_as_user(void)
 {
     static const struct rlimit allowance = {64 * KIB, 64 * KIB};
 
-    in_story(setrlimit(RLIMIT_MEMLOCK, &allowance) == 0);
-    in_story(limits_lock() == 64 * KIB);
+    require(setrlimit(RLIMIT_MEMLOCK, &allowance) == 0);
+    require(limits_lock() == 64 * KIB);
 }
 
 static void what_may_be_locked(void **state)
 {
     (void)state;
     if (geteuid() != 0) {
-        assert_int_equal(ending_of(lock_as_user), 0);
+        assert_int_equal(run_in_child(lock_as_user), 0);
         return;
     }
-    assert_int_equal(ending_of(lock_as_root), 0);
-    assert_int_equal(ending_of(lock_without_limit), 0);
+    assert_int_equal(run_in_child(lock_as_root), 0);
+    assert_int_equal(run_in_child(lock_without_limit), 0);
 }
 
 static void no_more_than_the_machine_has(void **state)
@@ -106,11 +106,11 @@ static bool put(const char *path, const char *text)
 /* /sys/fs/cgroup empty, and /proc/self/cgroup with this text. */
 static void see(const char *groups)
 {
-    in_story(unshare(CLONE_NEWNS) == 0 &&
-             mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) == 0);
-    in_story(mount("none", "/sys/fs/cgroup", "tmpfs", 0, NULL) == 0);
-    in_story(put("groups", groups) &&
-             mount("groups", "/proc/self/cgroup", "none", MS_BIND, NULL) == 0);
+    require(unshare(CLONE_NEWNS) == 0 &&
+            mount("none", "/", "none", MS_REC | MS_PRIVATE, NULL) == 0);
+    require(mount("none", "/sys/fs/cgroup", "tmpfs", 0, NULL) == 0);
+    require(put("groups", groups) &&
+            mount("groups", "/proc/self/cgroup", "none", MS_BIND, NULL) == 0);
 }
 
 /* A file below /sys/fs/cgroup, with the directories that it takes. */
@@ -125,36 +125,36 @@ static void set(const char *name, const char *value)
         (void)mkdir(path, 0755);
         *slash = '/';
     }
-    in_story(put(path, value));
+    require(put(path, value));
 }
 
 static void version_2(void)
 {
     see("0::/system.slice/proftpd.service\n");
-    in_story(limits_memory() == machine());
+    require(limits_memory() == machine());
     set("system.slice/proftpd.service/memory.max", "max\n");
-    in_story(limits_memory() == machine());
+    require(limits_memory() == machine());
     set("system.slice/proftpd.service/memory.max", "100663296\n");
-    in_story(limits_memory() == 96 * MIB);
+    require(limits_memory() == 96 * MIB);
     set("system.slice/memory.max", "200663296\n");
-    in_story(limits_memory() == 96 * MIB);
+    require(limits_memory() == 96 * MIB);
     set("system.slice/memory.max", "67108864\n"); /* of all its groups together */
-    in_story(limits_memory() == 64 * MIB);
+    require(limits_memory() == 64 * MIB);
     set("memory.max", "33554432\n"); /* a container's own root */
-    in_story(limits_memory() == 32 * MIB);
+    require(limits_memory() == 32 * MIB);
     set("memory/system.slice/proftpd.service/memory.limit_in_bytes", "4096\n"); /* not ours */
-    in_story(limits_memory() == 32 * MIB);
+    require(limits_memory() == 32 * MIB);
     set("system.slice/memory.high", "16777216\n"); /* beyond that the kernel takes pages back */
-    in_story(limits_memory() == 16 * MIB);
+    require(limits_memory() == 16 * MIB);
 }
 
-/* They are taken from all others, for good. */
+/* They are no longer available to others. */
 static void reserved_huge_pages(void)
 {
     see("0::/\n");
-    in_story(put("meminfo", "MemTotal: 4194304 kB\nHugePages_Total: 3\nHugetlb:  6144 kB\n") &&
-             mount("meminfo", "/proc/meminfo", "none", MS_BIND, NULL) == 0);
-    in_story(limits_memory() == machine() - 6 * MIB);
+    require(put("meminfo", "MemTotal: 4194304 kB\nHugePages_Total: 3\nHugetlb:  6144 kB\n") &&
+            mount("meminfo", "/proc/meminfo", "none", MS_BIND, NULL) == 0);
+    require(limits_memory() == machine() - 6 * MIB);
 }
 
 static void version_1(void)
@@ -164,33 +164,33 @@ static void version_1(void)
         "8:hugememory,memory2:/huge\n"
         "7:freezer,memory:/a group/b\n"
         "0::/unified\n");
-    in_story(limits_memory() == machine());
+    require(limits_memory() == machine());
     set("memory/other/memory.limit_in_bytes", "4096\n");
     set("memory/named/memory.limit_in_bytes", "4096\n");
     set("memory/huge/memory.limit_in_bytes", "4096\n");
     set("memory/a group/b/memory.limit_in_bytes", "9223372036854771712\n"); /* no limit */
     set("memory/a group/memory.limit_in_bytes", "9223372036854771712\n");
-    in_story(limits_memory() == machine());
+    require(limits_memory() == machine());
     set("memory/a group/memory.limit_in_bytes", "100663296\n");
-    in_story(limits_memory() == 96 * MIB);
+    require(limits_memory() == 96 * MIB);
     set("memory/a group/b/memory.limit_in_bytes", "67108864\n");
-    in_story(limits_memory() == 64 * MIB);
+    require(limits_memory() == 64 * MIB);
 }
 
 static void in_the_root_group(void)
 {
     see("4:memory:/\n0::/\n");
-    in_story(limits_memory() == machine());
+    require(limits_memory() == machine());
     set("memory/memory.limit_in_bytes", "67108864\n");
-    in_story(limits_memory() == 64 * MIB);
+    require(limits_memory() == 64 * MIB);
     set("memory.max", "33554432\n");
-    in_story(limits_memory() == 32 * MIB);
+    require(limits_memory() == 32 * MIB);
 }
 
 static void nothing_of_use(void)
 {
     see("\n:\n::\nnonsense\n4:memory\n1:memory:\n:::::\n0::");
-    in_story(limits_memory() == machine());
+    require(limits_memory() == machine());
 }
 
 static void limits_of_control_groups(void **state)
@@ -198,11 +198,11 @@ static void limits_of_control_groups(void **state)
     (void)state;
     if (geteuid() != 0)
         skip();
-    assert_int_equal(ending_of(version_2), 0);
-    assert_int_equal(ending_of(reserved_huge_pages), 0);
-    assert_int_equal(ending_of(version_1), 0);
-    assert_int_equal(ending_of(in_the_root_group), 0);
-    assert_int_equal(ending_of(nothing_of_use), 0);
+    assert_int_equal(run_in_child(version_2), 0);
+    assert_int_equal(run_in_child(reserved_huge_pages), 0);
+    assert_int_equal(run_in_child(version_1), 0);
+    assert_int_equal(run_in_child(in_the_root_group), 0);
+    assert_int_equal(run_in_child(nothing_of_use), 0);
 }
 
 /* ---- a control group of this machine ---- */
@@ -238,8 +238,8 @@ static bool set_in(const char *group, const char *name, const char *value)
 
 static void live_in_the_group(void)
 {
-    in_story(set_in(inner, "cgroup.procs", "0"));
-    in_story(limits_memory() == 256 * MIB);
+    require(set_in(inner, "cgroup.procs", "0"));
+    require(limits_memory() == 256 * MIB);
 }
 
 static void a_real_control_group(void **state)
@@ -256,7 +256,7 @@ static void a_real_control_group(void **state)
         skip();
     bool made = mkdir(inner, 0755) == 0 && set_in(outer, "memory.limit_in_bytes", "256M");
     if (made)
-        ending = ending_of(live_in_the_group);
+        ending = run_in_child(live_in_the_group);
     (void)rmdir(inner);
     assert_int_equal(rmdir(outer), 0);
     assert_true(made);

@@ -19,15 +19,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define STORY(name)                                                                                \
-    static void name##_in_child(void);                                                             \
-    static void name(void **state)                                                                 \
-    {                                                                                              \
-        (void)state;                                                                               \
-        assert_int_equal(ending_of(name##_in_child), 0);                                           \
-    }                                                                                              \
-    static void name##_in_child(void)
-
 static _Atomic int *shared; /* among parent and orphan */
 static volatile sig_atomic_t children_signals;
 
@@ -45,7 +36,7 @@ static void on_child(int number)
     children_signals = children_signals + 1;
 }
 
-STORY(a_start_time_tells_processes_apart)
+CHILD_TEST(a_start_time_tells_processes_apart)
 {
     uint64_t start = process_start(getpid());
     pid_t child = fork();
@@ -54,38 +45,38 @@ STORY(a_start_time_tells_processes_apart)
         (void)pause();
         _exit(0);
     }
-    in_story(start != 0 && process_look(getpid(), start) == PROCESS_ALIVE);
-    in_story(process_look(getpid(), start - 1) == PROCESS_GONE);
-    in_story(process_start(0) == 0 && process_start(-1) == 0 && process_look(0, 0) == PROCESS_GONE);
+    require(start != 0 && process_look(getpid(), start) == PROCESS_ALIVE);
+    require(process_look(getpid(), start - 1) == PROCESS_GONE);
+    require(process_start(0) == 0 && process_start(-1) == 0 && process_look(0, 0) == PROCESS_GONE);
     start = process_start(child);
-    in_story(process_look(child, start) == PROCESS_ALIVE);
-    in_story(kill(child, SIGKILL) == 0);
+    require(process_look(child, start) == PROCESS_ALIVE);
+    require(kill(child, SIGKILL) == 0);
     siginfo_t info;
-    in_story(waitid(P_PID, (id_t)child, &info, WEXITED | WNOWAIT) == 0);
-    in_story(process_look(child, start) == PROCESS_GONE); /* a zombie has ended */
-    in_story(waitpid(child, NULL, 0) == child && process_start(child) == 0);
+    require(waitid(P_PID, (id_t)child, &info, WEXITED | WNOWAIT) == 0);
+    require(process_look(child, start) == PROCESS_GONE); /* a zombie has ended */
+    require(waitpid(child, NULL, 0) == child && process_start(child) == 0);
 }
 
 /* There /proc/1 is another process. */
-STORY(where_proc_is_of_another_namespace_nothing_is_known_but_an_end)
+CHILD_TEST(where_proc_is_of_another_namespace_nothing_is_known_but_an_end)
 {
     uint64_t start_of_init = process_start(1), mine = process_namespace();
     int ending;
 
     if (geteuid() != 0 || under_qemu_user())
         return;
-    in_story(mine != 0 && unshare(CLONE_NEWPID) == 0);
+    require(mine != 0 && unshare(CLONE_NEWPID) == 0);
     pid_t child = fork();
     if (child == 0) {
-        in_story(getpid() == 1 && process_namespace() != mine && process_start(1) == 0);
-        in_story(process_look(1, start_of_init) == PROCESS_UNKNOWN);
-        in_story(process_look(2, start_of_init) == PROCESS_GONE);
+        require(getpid() == 1 && process_namespace() != mine && process_start(1) == 0);
+        require(process_look(1, start_of_init) == PROCESS_UNKNOWN);
+        require(process_look(2, start_of_init) == PROCESS_GONE);
         _exit(0);
     }
-    in_story(waitpid(child, &ending, 0) == child && ending == 0);
+    require(waitpid(child, &ending, 0) == child && ending == 0);
 }
 
-STORY(a_descriptor_tells_of_the_end)
+CHILD_TEST(a_descriptor_tells_of_the_end)
 {
     if (under_valgrind())
         return; /* it does not know pidfd_open(2) */
@@ -96,10 +87,10 @@ STORY(a_descriptor_tells_of_the_end)
         _exit(0);
     }
     struct pollfd end = {.fd = process_open(child), .events = POLLIN};
-    in_story(end.fd != -1 && poll(&end, 1, 0) == 0);
-    in_story(kill(child, SIGKILL) == 0 && poll(&end, 1, 10000) == 1);
-    in_story(waitpid(child, NULL, 0) == child);
-    in_story(process_open(child) == -1 && errno == ESRCH);
+    require(end.fd != -1 && poll(&end, 1, 0) == 0);
+    require(kill(child, SIGKILL) == 0 && poll(&end, 1, 10000) == 1);
+    require(waitpid(child, NULL, 0) == child);
+    require(process_open(child) == -1 && errno == ESRCH);
 }
 
 static void say_who(void *argument)
@@ -118,65 +109,65 @@ static void start_orphan(void)
 
     for (int i = 0; i < 3; i++)
         atomic_store(&shared[i], 0);
-    in_story(process_fork_orphan(say_who, &argument, -1));
+    require(process_fork_orphan(say_who, &argument, -1));
     for (int i = 0; i < 5000 && atomic_load(&shared[1]) == 0; i++)
         (void)usleep(1000);
-    in_story(atomic_load(&shared[0]) == 42 && atomic_load(&shared[1]) > 0);
+    require(atomic_load(&shared[0]) == 42 && atomic_load(&shared[1]) > 0);
     char orphan[16];
     (void)snprintf(orphan, sizeof orphan, "%d", atomic_load(&shared[1]));
     if (!under_qemu_user() && !under_valgrind()) /* which have some of their own */
-        in_story(descriptors_of(orphan) == 0); /* a socket that listens could not be bound again */
+        require(descriptors_of(orphan) == 0); /* a socket that listens could not be bound again */
     atomic_store(&shared[2], 1);
 }
 
-STORY(an_orphan_is_not_noticed)
+CHILD_TEST(an_orphan_is_not_noticed)
 {
     struct sigaction action = {.sa_handler = on_child};
     sigset_t pending;
 
-    in_story(sigaction(SIGCHLD, &action, NULL) == 0);
+    require(sigaction(SIGCHLD, &action, NULL) == 0);
     start_orphan();
-    in_story(waitpid(-1, NULL, __WALL) == -1 && errno == ECHILD);
-    in_story(sigpending(&pending) == 0 && sigismember(&pending, SIGCHLD) == 0);
-    in_story(children_signals == 0);
+    require(waitpid(-1, NULL, __WALL) == -1 && errno == ECHILD);
+    require(sigpending(&pending) == 0 && sigismember(&pending, SIGCHLD) == 0);
+    require(children_signals == 0);
 }
 
-STORY(a_child_s_signal_is_not_lost)
+CHILD_TEST(a_child_s_signal_is_not_lost)
 {
     sigset_t child_signal, pending;
 
     sigemptyset(&child_signal);
     sigaddset(&child_signal, SIGCHLD);
-    in_story(sigprocmask(SIG_BLOCK, &child_signal, NULL) == 0);
+    require(sigprocmask(SIG_BLOCK, &child_signal, NULL) == 0);
     pid_t child = fork();
     if (child == 0)
         _exit(0);
     siginfo_t info;
-    in_story(waitid(P_PID, (id_t)child, &info, WEXITED | WNOWAIT) == 0);
+    require(waitid(P_PID, (id_t)child, &info, WEXITED | WNOWAIT) == 0);
     start_orphan(); /* the signal was pending before */
-    in_story(sigpending(&pending) == 0 && sigismember(&pending, SIGCHLD) == 1);
+    require(sigpending(&pending) == 0 && sigismember(&pending, SIGCHLD) == 1);
     const struct timespec at_once = {0};
-    in_story(sigtimedwait(&child_signal, NULL, &at_once) == SIGCHLD);
-    start_orphan(); /* and now it comes on top: the child is still to be waited for */
-    in_story(sigpending(&pending) == 0 && sigismember(&pending, SIGCHLD) == 1);
-    in_story(waitpid(child, NULL, 0) == child);
+    require(sigtimedwait(&child_signal, NULL, &at_once) == SIGCHLD);
+    start_orphan(); /* another one while that child is still to be waited for */
+    require(sigpending(&pending) == 0 && sigismember(&pending, SIGCHLD) == 1);
+    require(waitpid(child, NULL, 0) == child);
 }
 
-STORY(an_orphan_of_one_who_ignores_its_children)
+CHILD_TEST(an_orphan_of_one_who_ignores_its_children)
 {
     struct sigaction action = {.sa_handler = SIG_IGN};
 
-    in_story(sigaction(SIGCHLD, &action, NULL) == 0);
+    require(sigaction(SIGCHLD, &action, NULL) == 0);
     start_orphan();
 }
 
 /* Another child ends while the orphan is forked: its signal and the one taken back are the same. */
-STORY(another_child_s_signal_comes_meanwhile)
+CHILD_TEST(another_child_s_signal_comes_meanwhile)
 {
     struct sigaction action = {.sa_handler = on_child};
     int ended = 0;
 
-    in_story(sigaction(SIGCHLD, &action, NULL) == 0);
+    require(sigaction(SIGCHLD, &action, NULL) == 0);
     for (int i = 0; i < 200; i++) {
         children_signals = 0;
         pid_t child = fork();
@@ -186,39 +177,39 @@ STORY(another_child_s_signal_comes_meanwhile)
         }
         int argument = 42;
         atomic_store(&shared[2], 1);
-        in_story(process_fork_orphan(say_who, &argument, -1));
+        require(process_fork_orphan(say_who, &argument, -1));
         siginfo_t info = {.si_pid = 0};
-        in_story(waitid(P_PID, (id_t)child, &info, WEXITED | WNOWAIT | WNOHANG) == 0);
+        require(waitid(P_PID, (id_t)child, &info, WEXITED | WNOWAIT | WNOHANG) == 0);
         ended += info.si_pid == child;
-        in_story(waitid(P_PID, (id_t)child, &info, WEXITED | WNOWAIT) == 0);
+        require(waitid(P_PID, (id_t)child, &info, WEXITED | WNOWAIT) == 0);
         for (int j = 0; j < 1000 && children_signals == 0; j++)
             (void)usleep(1000);
-        in_story(children_signals > 0 && waitpid(child, NULL, 0) == child);
+        require(children_signals > 0 && waitpid(child, NULL, 0) == child);
     }
-    in_story(ended > 0); /* else nothing came meanwhile */
+    require(ended > 0); /* else no signal arrived meanwhile */
 }
 
-STORY(an_orphan_with_the_signal_blocked)
+CHILD_TEST(an_orphan_with_the_signal_blocked)
 {
     sigset_t child_signal, mask, pending;
 
     sigemptyset(&child_signal);
     sigaddset(&child_signal, SIGCHLD);
-    in_story(sigprocmask(SIG_BLOCK, &child_signal, NULL) == 0);
+    require(sigprocmask(SIG_BLOCK, &child_signal, NULL) == 0);
     start_orphan();
-    in_story(sigpending(&pending) == 0 && sigismember(&pending, SIGCHLD) == 0);
-    in_story(sigprocmask(SIG_BLOCK, NULL, &mask) == 0 && sigismember(&mask, SIGCHLD) == 1);
+    require(sigpending(&pending) == 0 && sigismember(&pending, SIGCHLD) == 0);
+    require(sigprocmask(SIG_BLOCK, NULL, &mask) == 0 && sigismember(&mask, SIGCHLD) == 1);
 }
 
-STORY(without_a_process_there_is_no_orphan)
+CHILD_TEST(without_a_process_there_is_no_orphan)
 {
     static const struct rlimit none = {0, 0};
     int argument = 42;
 
-    in_story(setrlimit(RLIMIT_NPROC, &none) == 0);
+    require(setrlimit(RLIMIT_NPROC, &none) == 0);
     if (geteuid() == 0)
         become_somebody();
-    in_story(!process_fork_orphan(say_who, &argument, -1) && errno == EAGAIN);
+    require(!process_fork_orphan(say_who, &argument, -1) && errno == EAGAIN);
 }
 
 /* The one between may be forked, the orphan not. */
@@ -227,10 +218,10 @@ static void be_allowed_one_process(void)
     static const struct rlimit two = {2, 2};
     int argument = 42;
 
-    in_story(setrlimit(RLIMIT_NPROC, &two) == 0);
+    require(setrlimit(RLIMIT_NPROC, &two) == 0);
     become_somebody();
-    in_story(!process_fork_orphan(say_who, &argument, -1) && errno == EAGAIN);
-    in_story(waitpid(-1, NULL, __WALL) == -1 && errno == ECHILD);
+    require(!process_fork_orphan(say_who, &argument, -1) && errno == EAGAIN);
+    require(waitpid(-1, NULL, __WALL) == -1 && errno == ECHILD);
 }
 
 static void one_process_is_not_enough(void **state)
@@ -238,18 +229,18 @@ static void one_process_is_not_enough(void **state)
     (void)state;
     if (geteuid() != 0 || under_qemu_user())
         skip(); /* this user has other processes; qemu-user, which needs threads, ends */
-    assert_int_equal(ending_of(be_allowed_one_process), 0);
+    assert_int_equal(run_in_child(be_allowed_one_process), 0);
 }
 
-STORY(descriptors_are_closed)
+CHILD_TEST(descriptors_are_closed)
 {
     int first = open("/dev/null", O_RDONLY), last = fcntl(first, F_DUPFD, 700);
 
-    in_story(first > 2 && last >= 700);
+    require(first > 2 && last >= 700);
     process_close_from(first + 1);
-    in_story(fcntl(first, F_GETFD) != -1 && fcntl(last, F_GETFD) == -1);
+    require(fcntl(first, F_GETFD) != -1 && fcntl(last, F_GETFD) == -1);
     process_close_from(0);
-    in_story(fcntl(0, F_GETFD) == -1 && fcntl(first, F_GETFD) == -1);
+    require(fcntl(0, F_GETFD) == -1 && fcntl(first, F_GETFD) == -1);
 }
 
 /* As a sandbox does that does not know the call, or does not allow it. */
@@ -263,41 +254,43 @@ static void refuse_close_range(unsigned failure)
     };
     struct sock_fprog program = {.len = COUNT(filter), .filter = filter};
 
-    in_story(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
-    in_story(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
-    in_story(syscall(436, 1000, 1000, 0) == -1 && errno == (int)failure);
+    require(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0);
+    require(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0);
+    require(syscall(436, 1000, 1000, 0) == -1 && errno == (int)failure);
 }
 
-static void close_with(unsigned failure, bool with_proc)
+enum proc { WITH_PROC, WITHOUT_PROC };
+
+static void close_with(unsigned failure, enum proc proc)
 {
     int first = open("/dev/null", O_RDONLY), last = fcntl(first, F_DUPFD, 700);
 
-    in_story(first > 2 && last >= 700);
-    if (!with_proc) {
-        in_story(unshare(CLONE_NEWNS) == 0);
-        in_story(mount("none", "/", "none", MS_REC | MS_PRIVATE, "") == 0);
-        in_story(mount("none", "/proc", "tmpfs", 0, "") == 0);
+    require(first > 2 && last >= 700);
+    if (proc == WITHOUT_PROC) {
+        require(unshare(CLONE_NEWNS) == 0);
+        require(mount("none", "/", "none", MS_REC | MS_PRIVATE, "") == 0);
+        require(mount("none", "/proc", "tmpfs", 0, "") == 0);
     }
     refuse_close_range(failure);
     process_close_from(first + 1);
-    in_story(fcntl(first, F_GETFD) != -1 && fcntl(last, F_GETFD) == -1);
+    require(fcntl(first, F_GETFD) != -1 && fcntl(last, F_GETFD) == -1);
     process_close_from(0);
-    in_story(fcntl(0, F_GETFD) == -1 && fcntl(first, F_GETFD) == -1);
+    require(fcntl(0, F_GETFD) == -1 && fcntl(first, F_GETFD) == -1);
 }
 
 static void close_without_permission(void)
 {
-    close_with(EPERM, true);
+    close_with(EPERM, WITH_PROC);
 }
 
 static void close_on_an_old_kernel(void)
 {
-    close_with(ENOSYS, true);
+    close_with(ENOSYS, WITH_PROC);
 }
 
 static void close_without_proc(void)
 {
-    close_with(EPERM, false);
+    close_with(EPERM, WITHOUT_PROC);
 }
 
 static void descriptors_are_closed_without_close_range(void **state)
@@ -305,10 +298,10 @@ static void descriptors_are_closed_without_close_range(void **state)
     (void)state;
     if (under_qemu_user())
         skip(); /* it has no filters */
-    assert_int_equal(ending_of(close_without_permission), 0);
-    assert_int_equal(ending_of(close_on_an_old_kernel), 0);
+    assert_int_equal(run_in_child(close_without_permission), 0);
+    assert_int_equal(run_in_child(close_on_an_old_kernel), 0);
     if (geteuid() == 0)
-        assert_int_equal(ending_of(close_without_proc), 0);
+        assert_int_equal(run_in_child(close_without_proc), 0);
 }
 
 int main(void)

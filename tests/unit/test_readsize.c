@@ -31,7 +31,7 @@ static int new_socket(int family, int type)
     return fd;
 }
 
-/* What a program is told of an option by the wrapper; its errno stays. */
+/* What the wrapper returns for an option; errno stays the same. */
 static int told(int fd, int level, int option)
 {
     int value = 0;
@@ -39,12 +39,12 @@ static int told(int fd, int level, int option)
 
     assert_int_equal(getsockopt(fd, level, option, &value, &length), 0);
     errno = UNTOUCHED;
-    readsize_told(fd, level, option, &value, &length);
+    readsize_enlarge(fd, level, option, &value, &length);
     assert_int_equal(errno, UNTOUCHED);
     return value;
 }
 
-/* What the kernel says of the same, without the wrapper. */
+/* What the kernel returns, without the wrapper. */
 static int true_value(int fd, int level, int option)
 {
     int value = 0;
@@ -87,7 +87,7 @@ static void other_questions_are_not_answered(void **state)
     readsize_policy(SIZE);
     assert_told_the_truth(fd, SOL_SOCKET, SO_RCVBUF);
     assert_told_the_truth(fd, IPPROTO_TCP, SO_SNDBUF); /* TCP_CORK or another of that number */
-    readsize_told(fd, SOL_SOCKET, SO_SNDBUF, small, &length);
+    readsize_enlarge(fd, SOL_SOCKET, SO_SNDBUF, small, &length);
     assert_int_equal(small[0], 1);
     assert_int_equal(small[1], 2);
     assert_int_equal(close(fd), 0);
@@ -126,14 +126,14 @@ static void a_smaller_size_is_no_reason(void **state)
 
 /* ---- reads of a download ---- */
 
-/* A download of a session whose server was told SIZE. @return descriptor of a file */
+/* A download of a session with a transfer buffer of SIZE. @return descriptor of a file */
 static int begin_download(void)
 {
     int scratch = new_socket(AF_INET, SOCK_STREAM), value = OWN;
     const socklen_t length = sizeof value;
 
     readsize_policy(SIZE);
-    readsize_told(scratch, SOL_SOCKET, SO_SNDBUF, &value, &length);
+    readsize_enlarge(scratch, SOL_SOCKET, SO_SNDBUF, &value, &length);
     assert_int_equal(value, SIZE);
     assert_int_equal(readsize_chosen(), SIZE);
     assert_int_equal(close(scratch), 0);
@@ -218,7 +218,7 @@ static void uploads_are_read_whole(void **state)
     (void)state;
     assert_int_equal(readsize_limit(upload, SIZE), SIZE);
     readsize_closing(upload);
-    assert_int_equal(dup2(fd, upload), upload); /* the number comes back as a file's */
+    assert_int_equal(dup2(fd, upload), upload); /* the number is reused for a file */
     assert_int_equal(readsize_limit(upload, SIZE), OWN);
     end_download(upload);
     assert_int_equal(close(fd), 0);

@@ -1,18 +1,19 @@
 /*
- * Each call in turn that asks the system for something, refused: a master is started, lists files
- * and serves them, over and over, and every time the next call in line comes to nothing. What is
- * read stays right. The linker puts the functions below in the place of libc's (--wrap).
+ * A master starts, lists files and serves them, again and again; each time the next of its calls
+ * for resources fails. What is read must stay right. The linker replaces libc's functions by those
+ * below
+ * (--wrap).
  */
 #include "config_file.h"
 #include "guard.h"
 #include "listed.h"
 #include "log.h"
-#include "lookout.h"
-#include "ownfile.h"
+#include "safe_file.h"
 #include "served.h"
 #include "status.h"
 #include "stream.h"
 #include "unit.h"
+#include "watchdog.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -26,7 +27,7 @@ enum { LARGE = 5 * MIB };
 
 enum call { MMAP, MADVISE, MLOCK, FALLOCATE, CALLOC, REALLOC, STRDUP, CALLS };
 
-/* Shared with the stories. */
+/* Shared with the children. */
 static struct asked {
     atomic_uint calls; /* so far */
     atomic_uint of[CALLS];
@@ -80,20 +81,21 @@ static void read_through(const char *name, off64_t size)
     int fd = open(name, O_RDONLY | O_CLOEXEC);
     ssize_t got = 1;
 
-    in_story(fd != -1);
+    require(fd != -1);
     stream_opened(fd, O_RDONLY);
     for (off64_t at = 0; got > 0; at += got) {
         got = read_served(fd, buffer, sizeof buffer);
-        in_story(got >= 0 && (got > 0 || at == size));
+        require(got >= 0 && (got > 0 || at == size));
         for (ssize_t i = 0; i < got; i += 997)
-            in_story((unsigned char)buffer[i] == content(at + i));
+            require((unsigned char)buffer[i] == content(at + i));
     }
     stream_closing(fd);
-    in_story(close(fd) == 0);
+    require(close(fd) == 0);
 }
 
-static bool go_on(uint64_t bytes)
+static bool go_on(size_t file, uint64_t bytes)
 {
+    (void)file;
     (void)bytes;
     return true;
 }
@@ -104,7 +106,7 @@ static void keep(const struct config *config)
 
     listed_expand(&listed, &config->files);
     listed_map(&listed, 64 * MIB);
-    listed_read_in(&listed, config->lock, go_on);
+    listed_read_in(&listed, config->lock ? RESIDENCY_LOCK : RESIDENCY_READ, go_on);
     status_files_begin();
     for (size_t i = 0; i < listed.count; i++) {
         struct status_identity identity = status_identity_of(&listed.files[i]->status);
@@ -121,18 +123,18 @@ static void serve(void)
 
     install_guard();
     if (config_read("conf", &config) && config.valid) {
-        ownfile_as(geteuid());
+        safe_file_as(geteuid());
         log_to("log");
         (void)status_share("status");
         turn_policy("map");
-        stream_policy(true, config.min_size);
-        if (lookout_begin() == LOOKOUT_CHILD) {
+        stream_serve(config.min_size);
+        if (watchdog_fork() == WATCHDOG_CHILD) {
             keep(&config);
             _exit(0);
         }
     }
     int unused;
-    while (lookout_descriptor() != -1 && lookout_look(&unused) == LOOKOUT_NOTHING)
+    while (watchdog_descriptor() != -1 && watchdog_poll(&unused) == WATCHDOG_RUNNING)
         (void)usleep(1000);
     read_through("small", 3 * PAGE + 100);
     read_through("large", LARGE);
@@ -154,7 +156,7 @@ static void whatever_is_refused_the_bytes_are_right(void **state)
         atomic_store(&asked->calls, 0);
         make_text("log", "", 0);
         (void)unlink("status");
-        assert_int_equal(ending_of(serve), 0);
+        assert_int_equal(run_in_child(serve), 0);
     }
     for (enum call call = 0; call < CALLS; call++)
         assert_true(asked->of[call] > 0);

@@ -42,7 +42,7 @@ static void informed_handler(int number, siginfo_t *info, void *context)
     handler(number);
 }
 
-/* In each test: cmocka installs handlers of its own before, and takes them away after. */
+/* In each test: before it, cmocka installs its own handlers, and removes them after it. */
 static void start(void)
 {
     claimed = false;
@@ -50,7 +50,7 @@ static void start(void)
     signals_chain(SIGBUS, hook);
 }
 
-/* ---- what the program is told ---- */
+/* ---- what the program sees ---- */
 
 static void the_disposition_from_before_is_told(void **state)
 {
@@ -69,8 +69,8 @@ static void the_disposition_from_before_is_told(void **state)
     assert_int_equal(sigismember(&former.sa_mask, SIGUSR1), 0);
 }
 
-/* Lay down each in turn for a signal that the library stands before, and for one that it does not:
- * the kernel's word on the former dispositions is the same. */
+/* Install each in turn for a chained signal and for another one: the former dispositions that are
+ * reported must be the same. */
 static void dispositions_are_told_as_the_kernel_does(void **state)
 {
     struct sigaction actions[] = {
@@ -257,7 +257,7 @@ static void an_ignored_signal_does_nothing(void **state)
 
 static void raise_by_default(void)
 {
-    in_story(signals_signal(SIGBUS, SIG_DFL, libc_next(signal)) != SIG_ERR);
+    require(signals_signal(SIGBUS, SIG_DFL, libc_next(signal)) != SIG_ERR);
     (void)raise(SIGBUS);
 }
 
@@ -265,9 +265,9 @@ static void raise_twice_with_one_call(void)
 {
     struct sigaction action = {.sa_handler = handler, .sa_flags = (int)SA_RESETHAND};
 
-    in_story(signals_action(SIGBUS, &action, NULL) == 0);
-    in_story(raise(SIGBUS) == 0 && handled == 1);
-    in_story(signals_action(SIGBUS, NULL, &action) == 0 && action.sa_handler == SIG_DFL);
+    require(signals_action(SIGBUS, &action, NULL) == 0);
+    require(raise(SIGBUS) == 0 && handled == 1);
+    require(signals_action(SIGBUS, NULL, &action) == 0 && action.sa_handler == SIG_DFL);
     (void)raise(SIGBUS);
 }
 
@@ -277,9 +277,9 @@ static void by_default_it_ends_the_process(void **state)
 
     (void)state;
     start();
-    status = ending_of(raise_by_default);
+    status = run_in_child(raise_by_default);
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS);
-    status = ending_of(raise_twice_with_one_call);
+    status = run_in_child(raise_twice_with_one_call);
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGBUS);
 }
 

@@ -2,8 +2,8 @@
 
 #include "guard.h"
 #include "log.h"
-#include "ownfile.h"
 #include "process.h"
+#include "safe_file.h"
 #include "signals.h"
 #include "unit.h"
 
@@ -24,17 +24,10 @@
 
 #define TEST(name) cmocka_unit_test(name)
 
-/* What is shared is shared for the life of a process, so each story is a process of its own. */
-#define STORY(name)                                                                                \
-    static void name##_in_child(void);                                                             \
-    static void name(void **state)                                                                 \
-    {                                                                                              \
-        (void)state;                                                                               \
-        (void)unlink("status");                                                                    \
-        assert_int_equal(ending_of(name##_in_child), 0);                                           \
-    }                                                                                              \
-    static void name##_in_child(void)
+/* Memory stays shared for the life of a process, so each test is a process. */
+#define STATUS_TEST(name) CHILD_TEST_AFTER((void)unlink("status"), name)
 
+static const bool engine = true;
 static struct status_header header;
 static struct status_file file;
 
@@ -43,7 +36,7 @@ static bool read_at(off_t offset, void *buffer, size_t size)
 {
     int fd = open("status", O_RDONLY | O_CLOEXEC);
 
-    in_story(fd != -1);
+    require(fd != -1);
     ssize_t got = pread(fd, buffer, size, offset);
     (void)close(fd);
     return got == (ssize_t)size;
@@ -58,7 +51,7 @@ static off_t size_of_file(void)
 {
     struct stat status;
 
-    in_story(stat("status", &status) == 0);
+    require(stat("status", &status) == 0);
     return status.st_size;
 }
 
@@ -67,7 +60,7 @@ static off_t allocated(void)
 {
     struct stat status;
 
-    in_story(stat("status", &status) == 0);
+    require(stat("status", &status) == 0);
     return status.st_blocks * 512;
 }
 
@@ -96,33 +89,33 @@ static void open_once(uint64_t inode)
 
 static void share(void)
 {
-    in_story(status_share("status"));
+    require(status_share("status"));
 }
 
-STORY(the_header_says_what_the_file_is)
+STATUS_TEST(the_header_says_what_the_file_is)
 {
     share();
-    status_directives("/etc/proftpd/preload.conf", true);
+    status_set_directives("/etc/proftpd/preload.conf", engine);
     status_add(STATUS_BYTES, 7); /* before it listens: not to be counted */
-    status_serving();
+    status_set_master();
     status_add(STATUS_BYTES, 5);
-    status_serving();
-    in_story(read_at(0, &header, sizeof header));
-    in_story(memcmp(header.name, "xfermmap", 8) == 0 && header.version == STATUS_VERSION);
-    in_story(header.counters == STATUS_COUNTER_COUNT && header.files_at == STATUS_FILES_AT);
-    in_story(header.file_size == sizeof(struct status_file) && header.engine == 1);
-    in_story(header.master == getpid() &&
-             process_look(header.master, header.master_since) == PROCESS_ALIVE);
-    in_story(header.started > 0 && header.directives_read >= header.started);
-    in_story(strcmp(header.directives, "/etc/proftpd/preload.conf") == 0);
+    status_set_master();
+    require(read_at(0, &header, sizeof header));
+    require(memcmp(header.name, "xfermmap", 8) == 0 && header.version == STATUS_VERSION);
+    require(header.counters == STATUS_COUNTER_COUNT && header.files_at == STATUS_FILES_AT);
+    require(header.file_size == sizeof(struct status_file) && header.engine == 1);
+    require(header.master == getpid() &&
+            process_look(header.master, header.master_since) == PROCESS_ALIVE);
+    require(header.started > 0 && header.directives_read >= header.started);
+    require(strcmp(header.directives, "/etc/proftpd/preload.conf") == 0);
 
     uint64_t bytes = 0;
-    in_story(
+    require(
         read_at((off_t)(header.counters_at + STATUS_BYTES * sizeof bytes), &bytes, sizeof bytes));
-    in_story(bytes == 5);
+    require(bytes == 5);
 }
 
-STORY(a_file_is_counted_in_its_slot)
+STATUS_TEST(a_file_is_counted_in_its_slot)
 {
     share();
     status_files_begin();
@@ -132,19 +125,19 @@ STORY(a_file_is_counted_in_its_slot)
     open_once(11);
     status_file_read(7, 11, 600, 400);
     status_file_read(7, 11, 30, 7);
-    in_story(read_slot(slot) && file.used == 1 && strcmp(file.path, "/srv/a") == 0);
-    in_story(file.line == 2 && file.locked == 500 && file.resident == 600);
-    in_story(file.identity.size == 1000 && file.identity.inode == 11);
-    in_story(file.opened == 2 && file.bytes == 630 && file.bytes_kernel == 407);
-    in_story(status_get(STATUS_LISTED) == 2 && status_get(STATUS_CHANGED) == 0);
+    require(read_slot(slot) && file.used == 1 && strcmp(file.path, "/srv/a") == 0);
+    require(file.line == 2 && file.locked == 500 && file.resident == 600);
+    require(file.identity.size == 1000 && file.identity.inode == 11);
+    require(file.opened == 2 && file.bytes == 630 && file.bytes_kernel == 407);
+    require(status_get(STATUS_LISTED) == 2 && status_get(STATUS_CHANGED) == 0);
 
     open_once(12); /* another file, and another device */
     status_file_read(8, 11, 1, 1);
-    in_story(read_slot(slot) && file.opened == 2 && file.bytes == 630);
-    in_story(status_get(STATUS_LISTED) == 2);
+    require(read_slot(slot) && file.opened == 2 && file.bytes == 630);
+    require(status_get(STATUS_LISTED) == 2);
 }
 
-STORY(a_changed_file_is_counted_as_such)
+STATUS_TEST(a_changed_file_is_counted_as_such)
 {
     share();
     status_files_begin();
@@ -155,44 +148,44 @@ STORY(a_changed_file_is_counted_as_such)
     newer.st_mtim.tv_nsec++;
     status_file_opened(&longer);
     status_file_opened(&newer);
-    in_story(read_slot(slot) && file.opened == 2);
-    in_story(status_get(STATUS_LISTED) == 0 && status_get(STATUS_CHANGED) == 2);
+    require(read_slot(slot) && file.opened == 2);
+    require(status_get(STATUS_LISTED) == 0 && status_get(STATUS_CHANGED) == 2);
 }
 
-STORY(counters_go_on_with_a_path)
+STATUS_TEST(counters_go_on_with_a_path)
 {
     share();
     status_files_begin();
     unsigned a = list("/srv/a", 11), b = list("/srv/b", 12);
     status_files_end();
-    in_story(a != b);
+    require(a != b);
     open_once(11);
     open_once(12);
 
     status_files_begin(); /* b is listed no more, and a was replaced */
     unsigned c = list("/srv/c", 13);
-    in_story(list("/srv/a", 14) == a);
+    require(list("/srv/a", 14) == a);
     status_files_end();
-    in_story(read_slot(a) && file.opened == 1 && file.identity.inode == 14);
-    in_story(read_slot(b) && file.used == 0);
+    require(read_slot(a) && file.opened == 1 && file.identity.inode == 14);
+    require(read_slot(b) && file.used == 0);
     open_once(11);
     open_once(12);
-    in_story(status_get(STATUS_LISTED) == 2);
+    require(status_get(STATUS_LISTED) == 2);
     open_once(14);
     open_once(13);
-    in_story(status_get(STATUS_LISTED) == 4);
-    in_story(read_slot(a) && file.opened == 2 && read_slot(c) && file.opened == 1);
+    require(status_get(STATUS_LISTED) == 4);
+    require(read_slot(a) && file.opened == 2 && read_slot(c) && file.opened == 1);
 
     status_files_begin();
-    in_story(list("/srv/b", 12) != a);
+    require(list("/srv/b", 12) != a);
     status_files_end();
     open_once(12);
-    in_story(status_get(STATUS_LISTED) == 5);
+    require(status_get(STATUS_LISTED) == 5);
     open_once(14);
-    in_story(status_get(STATUS_LISTED) == 5);
+    require(status_get(STATUS_LISTED) == 5);
 }
 
-STORY(thousands_of_files_are_found)
+STATUS_TEST(thousands_of_files_are_found)
 {
     enum { FILES = 20000 };
     char path[32];
@@ -202,15 +195,15 @@ STORY(thousands_of_files_are_found)
         status_files_begin();
         for (uint64_t i = 0; i < FILES; i++) {
             (void)snprintf(path, sizeof path, "/srv/%u", (unsigned)i);
-            in_story(list(path, 1000 + 3 * i) == i);
+            require(list(path, 1000 + 3 * i) == i);
         }
         status_files_end();
     }
     for (uint64_t i = 0; i < FILES; i++)
         open_once(1000 + 3 * i);
-    in_story(status_get(STATUS_LISTED) == FILES);
+    require(status_get(STATUS_LISTED) == FILES);
     open_once(1001);
-    in_story(status_get(STATUS_LISTED) == FILES);
+    require(status_get(STATUS_LISTED) == FILES);
 }
 
 /* Files of which the index looks for all in the same place: see first_place(). */
@@ -233,7 +226,7 @@ static void list_colliding(uint64_t from, uint64_t to)
     status_files_end();
 }
 
-/* How many of them are counted, each in a slot of its own. */
+/* How many of them are counted, each in another slot. */
 static uint64_t count_colliding(uint64_t from, uint64_t to)
 {
     uint64_t before = status_get(STATUS_LISTED), slots = 0;
@@ -243,34 +236,34 @@ static uint64_t count_colliding(uint64_t from, uint64_t to)
         status_file_opened(&status);
     }
     for (unsigned slot = 0; slot < 200 && read_slot(slot); slot++) {
-        in_story(file.opened <= 1);
+        require(file.opened <= 1);
         slots += file.used == 1 ? file.opened : 0;
     }
-    in_story(slots == status_get(STATUS_LISTED) - before);
+    require(slots == status_get(STATUS_LISTED) - before);
     return slots;
 }
 
-STORY(files_that_collide_are_found_up_to_a_limit)
+STATUS_TEST(files_that_collide_are_found_up_to_a_limit)
 {
     if (sizeof(dev_t) < 8)
         return;
     share();
     list_colliding(0, 100);
-    in_story(count_colliding(0, 100) == 64); /* MOST_PROBES */
+    require(count_colliding(0, 100) == 64); /* MOST_PROBES */
 }
 
-STORY(files_that_collide_move_up_as_others_go)
+STATUS_TEST(files_that_collide_move_up_as_others_go)
 {
     if (sizeof(dev_t) < 8)
         return;
     share();
     list_colliding(0, 100);
     list_colliding(60, 100);
-    in_story(count_colliding(0, 60) == 0);
-    in_story(count_colliding(60, 100) == 40);
+    require(count_colliding(0, 60) == 0);
+    require(count_colliding(60, 100) == 40);
 }
 
-STORY(a_long_path_is_shown_by_its_end)
+STATUS_TEST(a_long_path_is_shown_by_its_end)
 {
     char path[1000];
 
@@ -280,33 +273,33 @@ STORY(a_long_path_is_shown_by_its_end)
     status_files_begin();
     unsigned slot = list(path, 1);
     status_files_end();
-    in_story(read_slot(slot) && strncmp(file.path, "...xxx", 6) == 0);
-    in_story(strlen(file.path) == sizeof file.path - 1);
-    in_story(strcmp(file.path + sizeof file.path - sizeof "/end", "/end") == 0);
+    require(read_slot(slot) && strncmp(file.path, "...xxx", 6) == 0);
+    require(strlen(file.path) == sizeof file.path - 1);
+    require(strcmp(file.path + sizeof file.path - sizeof "/end", "/end") == 0);
 }
 
-STORY(the_file_is_allocated_with_its_slots)
+STATUS_TEST(the_file_is_allocated_with_its_slots)
 {
     char path[32];
 
     share();
-    in_story(allocated() <= STATUS_FILES_AT);
+    require(allocated() <= STATUS_FILES_AT);
     open_once(1); /* nothing is listed yet */
     status_files_begin();
     (void)list("/a", 1);
-    in_story(allocated() <= STATUS_FILES_AT + 128 * (off_t)sizeof file);
+    require(allocated() <= STATUS_FILES_AT + 128 * (off_t)sizeof file);
     for (unsigned i = 1; i < STATUS_FILES; i++) {
         (void)snprintf(path, sizeof path, "/%u", i);
-        in_story(list(path, 1 + i) == i);
+        require(list(path, 1 + i) == i);
     }
-    in_story(list("/one too many", 1) == STATUS_NO_SLOT);
+    require(list("/one too many", 1) == STATUS_NO_SLOT);
     status_files_end();
-    in_story(allocated() >= size_of_file());
+    require(allocated() >= size_of_file());
     open_once(STATUS_FILES);
-    in_story(read_slot(STATUS_FILES - 1) && file.used == 1 && file.opened == 1);
+    require(read_slot(STATUS_FILES - 1) && file.used == 1 && file.opened == 1);
 }
 
-STORY(sessions_count_in_it_too)
+STATUS_TEST(sessions_count_in_it_too)
 {
     share();
     pid_t session = fork(); /* before anything is listed */
@@ -322,13 +315,13 @@ STORY(sessions_count_in_it_too)
     status_files_begin();
     unsigned slot = list("/srv/a", 11);
     status_files_end();
-    in_story(waitpid(session, NULL, 0) == session);
-    in_story(status_get(STATUS_BYTES) == 2 && status_get(STATUS_LISTED) == 1);
-    in_story(read_slot(slot) && file.opened == 1 && file.bytes == 20 && file.bytes_kernel == 10);
+    require(waitpid(session, NULL, 0) == session);
+    require(status_get(STATUS_BYTES) == 2 && status_get(STATUS_LISTED) == 1);
+    require(read_slot(slot) && file.opened == 1 && file.bytes == 20 && file.bytes_kernel == 10);
 }
 
 /* A session may write anything to all of it. */
-STORY(garbage_does_no_harm)
+STATUS_TEST(garbage_does_no_harm)
 {
     static const unsigned char patterns[] = {0xff, 0x01, 0x80, 0x2f};
     const size_t shared = STATUS_FILES_AT + STATUS_FILES * sizeof file;
@@ -337,9 +330,9 @@ STORY(garbage_does_no_harm)
     for (size_t i = 0; i < COUNT(patterns); i++) {
         char *garbage = malloc(shared);
         int fd = open("status", O_WRONLY | O_CLOEXEC);
-        in_story(garbage != NULL && fd != -1);
+        require(garbage != NULL && fd != -1);
         memset(garbage, patterns[i], shared);
-        in_story(pwrite(fd, garbage, shared, 0) == (ssize_t)shared);
+        require(pwrite(fd, garbage, shared, 0) == (ssize_t)shared);
         (void)close(fd);
         free(garbage);
         open_once(11);
@@ -347,7 +340,7 @@ STORY(garbage_does_no_harm)
         status_files_begin();
         (void)list("/srv/a", 11);
         status_files_end();
-        status_serving();
+        status_set_master();
         open_once(11);
     }
 }
@@ -360,14 +353,14 @@ static char *index_of_files(void)
     unsigned long offset;
     FILE *maps = fopen("/proc/self/maps", "re");
 
-    in_story(maps != NULL);
+    require(maps != NULL);
     while (fgets(line, sizeof line, maps) != NULL) {
         if (sscanf(line, "%" SCNxPTR "-%" SCNxPTR " %*s %lx", &from, &to, &offset) == 3 &&
             strstr(line, "/status\n") != NULL)
             index = to;
     }
     (void)fclose(maps);
-    in_story(index != 0);
+    require(index != 0);
     return (char *)index; /* NOLINT(performance-no-int-to-ptr) */
 }
 
@@ -390,7 +383,7 @@ static void list_and_count(void)
         (void)list(path, i);
     }
     status_files_end();
-    status_keeper_is(&keeper);
+    status_set_keeper(&keeper);
     count();
 }
 
@@ -409,7 +402,7 @@ static _Noreturn void overwrite(char *start, size_t size)
     }
 }
 
-STORY(a_session_that_overwrites_all_does_no_harm)
+STATUS_TEST(a_session_that_overwrites_all_does_no_harm)
 {
     const size_t in_file = STATUS_FILES_AT + STATUS_FILES * sizeof file;
     const size_t all = in_file + 2 * STATUS_FILES * sizeof(uint16_t);
@@ -417,8 +410,8 @@ STORY(a_session_that_overwrites_all_does_no_harm)
 
     share();
     char *start = index_of_files() - in_file;
-    in_story(memcmp(start, "xfermmap", 8) == 0);
-    for (size_t at = 0; at < 2 * in_file; at += PAGE) /* whoever goes beyond it faults */
+    require(memcmp(start, "xfermmap", 8) == 0);
+    for (size_t at = 0; at < 2 * in_file; at += PAGE) /* an access beyond it faults */
         (void)mmap(start + all + at, PAGE, PROT_NONE,
                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED_NOREPLACE, -1, 0);
     for (size_t i = 0; i < COUNT(patterns); i++) {
@@ -431,29 +424,29 @@ STORY(a_session_that_overwrites_all_does_no_harm)
         overwrite(start, all);
     for (int i = 0; i < 20; i++)
         list_and_count();
-    in_story(kill(session, SIGKILL) == 0 && waitpid(session, NULL, 0) == session);
+    require(kill(session, SIGKILL) == 0 && waitpid(session, NULL, 0) == session);
 
     /* all is in order again as soon as nobody does: the first round frees the slots */
     list_and_count();
     uint64_t before = status_get(STATUS_LISTED);
     list_and_count();
-    in_story(status_get(STATUS_LISTED) - before == 40);
+    require(status_get(STATUS_LISTED) - before == 40);
 }
 
 static void fill_a_disk(void)
 {
-    in_story(unshare(CLONE_NEWNS) == 0 && mkdir("disk", 0755) == 0);
-    in_story(mount("none", "/", "none", MS_REC | MS_PRIVATE, "") == 0);
-    in_story(mount("disk", "disk", "tmpfs", 0, "size=16k,mode=755") == 0 && chdir("disk") == 0);
+    require(unshare(CLONE_NEWNS) == 0 && mkdir("disk", 0755) == 0);
+    require(mount("none", "/", "none", MS_REC | MS_PRIVATE, "") == 0);
+    require(mount("disk", "disk", "tmpfs", 0, "size=16k,mode=755") == 0 && chdir("disk") == 0);
     log_to(LOG_TO_NOWHERE);
     share();
     status_files_begin();
     for (unsigned i = 0; i < 128; i++)
-        in_story(list("/a", 11) == STATUS_NO_SLOT && errno == ENOSPC);
+        require(list("/a", 11) == STATUS_NO_SLOT && errno == ENOSPC);
     status_files_end();
     open_once(11);
     status_add(STATUS_BYTES, 1);
-    in_story(status_get(STATUS_BYTES) == 1 && status_get(STATUS_LISTED) == 0);
+    require(status_get(STATUS_BYTES) == 1 && status_get(STATUS_LISTED) == 0);
 }
 
 static void a_disk_that_is_full_leaves_files_out(void **state)
@@ -461,83 +454,83 @@ static void a_disk_that_is_full_leaves_files_out(void **state)
     (void)state;
     if (geteuid() != 0)
         skip(); /* only root can mount one */
-    assert_int_equal(ending_of(fill_a_disk), 0);
+    assert_int_equal(run_in_child(fill_a_disk), 0);
     assert_int_equal(rmdir("disk"), 0);
 }
 
-STORY(a_log_that_may_not_grow_ends_nobody)
+STATUS_TEST(a_log_that_may_not_grow_ends_nobody)
 {
     struct rlimit limit = {0, 0};
     sigset_t pending;
 
     log_to("log");
-    ownfile_as(geteuid());
-    in_story(setrlimit(RLIMIT_FSIZE, &limit) == 0);
+    safe_file_as(geteuid());
+    require(setrlimit(RLIMIT_FSIZE, &limit) == 0);
     log_line("too long");
-    in_story(sigpending(&pending) == 0 && sigismember(&pending, SIGXFSZ) == 0);
-    in_story(access("log", F_OK) == 0); /* it was written to: an empty file */
+    require(sigpending(&pending) == 0 && sigismember(&pending, SIGXFSZ) == 0);
+    require(access("log", F_OK) == 0); /* it was written to: an empty file */
 }
 
-STORY(a_log_without_a_target_is_standard_error)
+STATUS_TEST(a_log_without_a_target_is_standard_error)
 {
     char line[1000] = "";
     int ends[2], other = open("other", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 
-    in_story(pipe2(ends, O_NONBLOCK) == 0 && dup2(ends[1], STDERR_FILENO) == STDERR_FILENO);
-    log_echo(true);
-    log_echo(false);
+    require(pipe2(ends, O_NONBLOCK) == 0 && dup2(ends[1], STDERR_FILENO) == STDERR_FILENO);
+    log_begin_echo();
+    log_end_echo();
     log_to("absent/log");
-    in_story(log_descriptor() == STDERR_FILENO);
+    require(log_descriptor() == STDERR_FILENO);
     log_line("one %d", 1);
     log_to(LOG_TO_NOWHERE);
     log_line("none");
-    in_story(log_descriptor() == -1);
+    require(log_descriptor() == -1);
     log_to(LOG_TO_STDERR);
     log_line("two");
     ssize_t length = read(ends[0], line, sizeof line - 1);
-    in_story(length > 0 && strstr(line, ": libxfermmap: one 1\n") != NULL);
-    in_story(strstr(line, ": libxfermmap: two\n") != NULL && strstr(line, "none") == NULL);
+    require(length > 0 && strstr(line, ": libxfermmap: one 1\n") != NULL);
+    require(strstr(line, ": libxfermmap: two\n") != NULL && strstr(line, "none") == NULL);
 
-    /* nobody reads it, and then the number is another file's */
+    /* a closed pipe, and then another file with that number */
     sigset_t pending;
-    in_story(close(ends[0]) == 0);
+    require(close(ends[0]) == 0);
     log_line("three");
-    in_story(sigpending(&pending) == 0 && sigismember(&pending, SIGPIPE) == 0);
-    in_story(dup2(other, STDERR_FILENO) == STDERR_FILENO && log_descriptor() == -1);
+    require(sigpending(&pending) == 0 && sigismember(&pending, SIGPIPE) == 0);
+    require(dup2(other, STDERR_FILENO) == STDERR_FILENO && log_descriptor() == -1);
     log_line("four");
-    in_story(lseek(other, 0, SEEK_END) == 0 && unlink("other") == 0);
+    require(lseek(other, 0, SEEK_END) == 0 && unlink("other") == 0);
 }
 
-STORY(a_file_that_was_replaced_is_let_be)
+STATUS_TEST(a_file_that_was_replaced_is_let_be)
 {
     share();
-    in_story(rename("status", "other") == 0);
+    require(rename("status", "other") == 0);
     make_text("status", "x", 1);
     log_to(LOG_TO_NOWHERE);
     status_files_begin();
-    in_story(list("/a", 11) == STATUS_NO_SLOT && errno == ESTALE);
+    require(list("/a", 11) == STATUS_NO_SLOT && errno == ESTALE);
     status_files_end();
-    in_story(size_of_file() == 1);
+    require(size_of_file() == 1);
     (void)unlink("other");
 }
 
 /* As the library's. */
 static bool on_fault(int number, siginfo_t *info, void *context)
 {
-    return status_lost(info->si_addr) || guard_fault(number, info, context);
+    return status_fault(info->si_addr) || guard_fault(number, info, context);
 }
 
-STORY(a_file_that_is_truncated_does_no_harm)
+STATUS_TEST(a_file_that_is_truncated_does_no_harm)
 {
     share();
     signals_chain(SIGBUS, on_fault);
     status_files_begin();
     (void)list("/a", 11);
     status_files_end();
-    in_story(truncate("status", 0) == 0);
+    require(truncate("status", 0) == 0);
     open_once(11);
     status_add(STATUS_BYTES, 7);
-    in_story(status_get(STATUS_BYTES) == 7);
+    require(status_get(STATUS_BYTES) == 7);
 }
 
 static void take_one(void)
@@ -550,7 +543,7 @@ static void set_one(void)
     struct stat64 status = a_file(12);
     struct status_identity identity = status_identity_of(&status);
 
-    status_file_set(100, 0, &identity, 0, 0);
+    status_file_set(0, 0, &identity, 0, 0);
 }
 
 static void read_one(void)
@@ -565,20 +558,20 @@ static void open_one(void)
 
 static void tell_keeper(void)
 {
-    status_keeper_is(&(struct status_keeper){.state = STATUS_READY});
+    status_set_keeper(&(struct status_keeper){.state = STATUS_READY});
 }
 
 static void tell_directives(void)
 {
-    status_directives("/x", true);
+    status_set_directives("/x", engine);
 }
 
-/* Each of them is the first to touch what has gone. */
-STORY(whoever_comes_to_a_truncated_file_first_goes_on)
+/* Each of them is the first to touch the truncated file. */
+STATUS_TEST(whoever_comes_to_a_truncated_file_first_goes_on)
 {
-    void (*const touches[])(void) = {take_one,        set_one,       read_one,
-                                     open_one,        tell_keeper,   status_files_end,
-                                     tell_directives, status_serving};
+    void (*const touches[])(void) = {take_one,        set_one,          read_one,
+                                     open_one,        tell_keeper,      status_files_end,
+                                     tell_directives, status_set_master};
 
     for (size_t i = 0; i < COUNT(touches); i++) {
         (void)unlink("status");
@@ -589,7 +582,7 @@ STORY(whoever_comes_to_a_truncated_file_first_goes_on)
         status_files_end();
         pid_t child = fork();
         if (child == 0) {
-            in_story(truncate("status", 0) == 0);
+            require(truncate("status", 0) == 0);
             touches[i]();
             list_and_count(); /* and all others after it */
             uint64_t before = status_get(STATUS_LISTED);
@@ -597,46 +590,46 @@ STORY(whoever_comes_to_a_truncated_file_first_goes_on)
             _exit(status_get(STATUS_LISTED) - before != 40);
         }
         int ending;
-        in_story(waitpid(child, &ending, 0) == child && ending == 0);
+        require(waitpid(child, &ending, 0) == child && ending == 0);
     }
 }
 
-STORY(without_a_file_all_slots_are_shared_in_memory)
+STATUS_TEST(without_a_file_all_slots_are_shared_in_memory)
 {
-    in_story(status_share(NULL));
+    require(status_share(NULL));
     status_files_begin();
-    in_story(list("/a", 11) == 0);
+    require(list("/a", 11) == 0);
     status_files_end();
     open_once(11);
-    in_story(status_get(STATUS_LISTED) == 1);
-    in_story(access("status", F_OK) == -1);
+    require(status_get(STATUS_LISTED) == 1);
+    require(access("status", F_OK) == -1);
 }
 
-/* ---- whose file it is ---- */
+/* ---- is another server using the file? ---- */
 
 static void serve(void)
 {
     share();
-    status_serving();
+    status_set_master();
 }
 
-STORY(the_file_of_a_server_that_is_gone_is_replaced)
+STATUS_TEST(the_file_of_a_server_that_is_gone_is_replaced)
 {
     struct stat former, now;
 
-    in_story(ending_of(serve) == 0);
-    in_story(stat("status", &former) == 0);
+    require(run_in_child(serve) == 0);
+    require(stat("status", &former) == 0);
     int held = open("status", O_RDONLY | O_CLOEXEC); /* so that its inode isn't used again */
     share();
-    in_story(stat("status", &now) == 0 && now.st_ino != former.st_ino);
+    require(stat("status", &now) == 0 && now.st_ino != former.st_ino);
     (void)close(held);
 }
 
 static void share_with_another(void)
 {
-    in_story(!status_share("status") && errno == EBUSY);
+    require(!status_share("status") && errno == EBUSY);
     status_add(STATUS_BYTES, 1);
-    in_story(status_get(STATUS_BYTES) == 1);
+    require(status_get(STATUS_BYTES) == 1);
 }
 
 static void serve_and_share_with_another(void)
@@ -644,58 +637,58 @@ static void serve_and_share_with_another(void)
     uint64_t bytes = 1;
 
     serve();
-    in_story(ending_of(share_with_another) == 0);
-    in_story(read_at(0, &header, sizeof header) && header.master == getpid());
-    in_story(
+    require(run_in_child(share_with_another) == 0);
+    require(read_at(0, &header, sizeof header) && header.master == getpid());
+    require(
         read_at((off_t)(header.counters_at + STATUS_BYTES * sizeof bytes), &bytes, sizeof bytes));
-    in_story(bytes == 0);
+    require(bytes == 0);
 }
 
 static void the_file_of_a_server_at_work_is_not_taken(void **state)
 {
     (void)state;
     if (under_qemu_user())
-        skip(); /* it tells a process another start time than it tells others */
+        skip(); /* it reports another start time of a process to itself than to others */
     (void)unlink("status");
-    assert_int_equal(ending_of(serve_and_share_with_another), 0);
+    assert_int_equal(run_in_child(serve_and_share_with_another), 0);
 }
 
-STORY(a_process_number_that_is_used_again_is_no_server)
+STATUS_TEST(a_process_number_that_is_used_again_is_no_server)
 {
     struct status_header former = {.version = STATUS_VERSION};
 
     serve();
-    in_story(read_at(0, &former, sizeof former) &&
-             process_look(former.master, former.master_since) == PROCESS_ALIVE);
+    require(read_at(0, &former, sizeof former) &&
+            process_look(former.master, former.master_since) == PROCESS_ALIVE);
     former.master_since--;
-    in_story(process_look(former.master, former.master_since) == PROCESS_GONE);
+    require(process_look(former.master, former.master_since) == PROCESS_GONE);
     former.master = -1;
-    in_story(process_look(former.master, former.master_since) == PROCESS_GONE);
-    in_story(process_start(0) == 0);
+    require(process_look(former.master, former.master_since) == PROCESS_GONE);
+    require(process_start(0) == 0);
 }
 
-STORY(what_is_no_status_file_is_not_removed)
+STATUS_TEST(what_is_no_status_file_is_not_removed)
 {
     make_text("status", "mine", 4);
-    in_story(!status_share("status") && errno == EEXIST);
-    in_story(size_of_file() == 4 && unlink("status") == 0);
+    require(!status_share("status") && errno == EEXIST);
+    require(size_of_file() == 4 && unlink("status") == 0);
 
-    in_story(symlink("elsewhere", "status") == 0);
-    in_story(!status_share("status") && errno == EEXIST);
-    in_story(access("elsewhere", F_OK) == -1);
+    require(symlink("elsewhere", "status") == 0);
+    require(!status_share("status") && errno == EEXIST);
+    require(access("elsewhere", F_OK) == -1);
 }
 
-STORY(where_everybody_may_write_there_is_no_file)
+STATUS_TEST(where_everybody_may_write_there_is_no_file)
 {
-    in_story(mkdir("open", 0777) == 0 && chmod("open", 0777) == 0);
-    in_story(!status_share("open/status") && errno == EPERM);
-    in_story(access("open/status", F_OK) == -1 && rmdir("open") == 0);
+    require(mkdir("open", 0777) == 0 && chmod("open", 0777) == 0);
+    require(!status_share("open/status") && errno == EPERM);
+    require(access("open/status", F_OK) == -1 && rmdir("open") == 0);
 }
 
-/* The file is written with the rights of whoever runs this. */
+/* The file is written with the rights of the user who runs the test. */
 static int enter(void **state)
 {
-    ownfile_as(geteuid());
+    safe_file_as(geteuid());
     return unit_enter(state);
 }
 

@@ -23,7 +23,7 @@
 
 enum { UNTOUCHED = 1234 /* an errno that no call sets */, LARGEST_WINDOW = 4 * MIB };
 
-static char *none; /* NONE bytes that nobody may touch */
+static char *none; /* NONE inaccessible bytes */
 static char *page; /* readable and writable; `none` follows it */
 static char *read_only;
 static char *large; /* LARGE bytes */
@@ -47,13 +47,13 @@ static int enter(void **state)
     return mprotect(none, NONE, PROT_NONE) == 0 ? unit_enter(state) : -1;
 }
 
-/* In each test: cmocka installs handlers of its own before, and takes them away after. */
+/* In each test: before it, cmocka installs its own handlers, and removes them after it. */
 static void start(void)
 {
     install_guard();
     guard_mask_changed();
     turn_policy("map");
-    stream_policy(true, 0);
+    stream_serve(0);
 }
 
 static int finish(void **state)
@@ -61,7 +61,7 @@ static int finish(void **state)
     int left = 0; /* streams, by a test that did not come to its end */
 
     (void)state;
-    stream_policy(false, 0);
+    stream_serve_none();
     for (int fd = 0; fd < STREAM_LIMIT; fd++) {
         if (stream_is_served(fd)) {
             stream_closing(fd);
@@ -92,7 +92,7 @@ static void close_served(int fd)
 /* As the wrapper: both are the kernel's from here on. */
 static int duplicate_served(int fd)
 {
-    stream_hand_over(fd);
+    stream_hand_over(fd, STREAM_DUP);
     int duplicate = dup(fd);
 
     assert_int_not_equal(duplicate, -1);
@@ -102,10 +102,10 @@ static int duplicate_served(int fd)
 
 static ssize_t readv_served(int fd, const struct iovec *parts, int count, off64_t offset)
 {
-    ssize_t result;
+    struct reading reading = reading_readv(fd, parts, count, offset);
 
-    if (reading_readv(fd, parts, count, offset, &result))
-        return result;
+    if (reading.answered)
+        return reading.bytes;
     return offset == READING_MOVES ? readv(fd, parts, count) : preadv64(fd, parts, count, offset);
 }
 
@@ -116,7 +116,7 @@ static off64_t seek_served(int fd, off64_t offset, int whence)
     return stream_seek(fd, offset, whence, &result) ? result : lseek64(fd, offset, whence);
 }
 
-/* Where the kernel's own offset stands. */
+/* The kernel's offset. */
 static off64_t kernel_offset(int fd)
 {
     return lseek64(fd, 0, SEEK_CUR);
@@ -583,16 +583,16 @@ static void handing_over_sets_the_kernel_s_offset(void **state)
     assert_reads(fd, 12345, 0);
     assert_int_equal(kernel_offset(fd), 0); /* it lags behind */
     errno = UNTOUCHED;
-    stream_hand_over(fd);
+    stream_hand_over(fd, STREAM_DUP);
     assert_int_equal(errno, UNTOUCHED);
     assert_int_equal(kernel_offset(fd), 12345);
     assert_false(stream_is_served(fd));
     assert_int_equal(mapped_bytes("file"), 0);
     assert_reads(fd, 1000, 12345); /* by the kernel */
     assert_int_equal(kernel_offset(fd), 13345);
-    stream_hand_over(fd);
-    stream_hand_over(-1);
-    stream_hand_over(STREAM_LIMIT);
+    stream_hand_over(fd, STREAM_DUP);
+    stream_hand_over(-1, STREAM_DUP);
+    stream_hand_over(STREAM_LIMIT, STREAM_DUP);
     assert_int_equal(kernel_offset(fd), 13345);
     close_served(fd);
 }
@@ -608,12 +608,12 @@ static void handing_over_a_range(void **state)
         fds[i] = open_served("file", O_RDONLY);
         assert_reads(fds[i], 1000 * (i + 1), 0);
     }
-    stream_hand_over_range((unsigned)fds[1], (unsigned)fds[2]);
+    stream_hand_over_range((unsigned)fds[1], (unsigned)fds[2], STREAM_FORK);
     assert_true(stream_is_served(fds[0]));
     assert_false(stream_is_served(fds[1]));
     assert_false(stream_is_served(fds[2]));
     assert_true(stream_is_served(fds[3]));
-    stream_hand_over_range(0, UINT32_MAX);
+    stream_hand_over_range(0, UINT32_MAX, STREAM_FORK);
     for (size_t i = 0; i < COUNT(fds); i++) {
         assert_false(stream_is_served(fds[i]));
         assert_int_equal(kernel_offset(fds[i]), 1000 * (i + 1));
@@ -652,8 +652,8 @@ static void a_replaced_descriptor_is_the_new_file_s(void **state)
     int target = open_served("other", O_RDONLY);
     assert_reads(fd, 1000, 0);
     assert_reads(target, 10, 0);
-    stream_hand_over(fd);
-    stream_hand_over(target);
+    stream_hand_over(fd, STREAM_DUP);
+    stream_hand_over(target, STREAM_DUP);
     assert_int_equal(dup2(fd, target), target);
     assert_int_equal(mapped_bytes("other"), 0);
     assert_reads(target, 1000, 1000);
@@ -769,7 +769,7 @@ static void bad_buffers(void **state)
     }
 }
 
-/* The kernel refuses addresses of its own half before it looks at the file. */
+/* The kernel refuses addresses in its half before it looks at the file. */
 static void buffers_beyond_user_space(void **state)
 {
     void *const buffers[] = {(void *)(UINT64_C(1) << 63), (void *)UINT64_C(0xffff800000001000),
@@ -945,16 +945,15 @@ static void what_is_not_open(void **state)
     static const int fds[] = {-1, 1000, STREAM_LIMIT - 1, STREAM_LIMIT, INT32_MAX, INT32_MIN};
     struct iovec part = {large, 10};
     off64_t offset;
-    ssize_t result;
 
     (void)state;
     start();
     for (size_t i = 0; i < COUNT(fds); i++) {
-        assert_false(reading_read(fds[i], &part, 1, READING_MOVES, &result));
-        assert_false(reading_read(fds[i], &part, 1, 0, &result));
+        assert_false(reading_read(fds[i], &part, 1, READING_MOVES).answered);
+        assert_false(reading_read(fds[i], &part, 1, 0).answered);
         assert_false(stream_seek(fds[i], 0, SEEK_CUR, &offset));
         stream_forget(fds[i]);
-        stream_hand_over(fds[i]);
+        stream_hand_over(fds[i], STREAM_DUP);
         stream_closing(fds[i]);
         stream_opened(fds[i], O_RDONLY);
         assert_false(stream_is_served(fds[i]));
@@ -987,25 +986,25 @@ static void without_the_guard_the_kernel_reads(void **state)
     guard_mask_changed();
     (void)seek_same(&twins, 500, SEEK_SET);
     (void)read_same(&twins, large, 1000);
-    assert_int_equal(status_get(STATUS_BYTES), before); /* let go for good */
+    assert_int_equal(status_get(STATUS_BYTES), before); /* released */
     assert_same_offset(&twins);
     close_twins(&twins);
 }
 
-/* A story: the sanitizer may want memory, too. */
+/* In a child: the sanitizer may need memory, too. */
 static void read_without_address_space(void)
 {
     static const struct rlimit little = {MIB, MIB}; /* less than there is already */
     int fd = open_served("file", O_RDONLY);
 
-    in_story(setrlimit(RLIMIT_AS, &little) == 0);
+    require(setrlimit(RLIMIT_AS, &little) == 0);
     for (int i = 0; i < 10; i++) {
         errno = UNTOUCHED;
-        in_story(read_served(fd, large, 1000) == 1000 && errno == UNTOUCHED);
-        in_story((unsigned char)large[999] == content(1000 * i + 999));
-        in_story(kernel_offset(fd) == 1000 * (i + 1));
+        require(read_served(fd, large, 1000) == 1000 && errno == UNTOUCHED);
+        require((unsigned char)large[999] == content(1000 * i + 999));
+        require(kernel_offset(fd) == 1000 * (i + 1));
     }
-    in_story(status_get(STATUS_REFUSED) == 1 && !stream_is_served(fd));
+    require(status_get(STATUS_REFUSED) == 1 && !stream_is_served(fd));
 }
 
 static void without_address_space_the_kernel_reads(void **state)
@@ -1015,7 +1014,7 @@ static void without_address_space_the_kernel_reads(void **state)
         skip(); /* it passes over RLIMIT_AS */
     start();
     make_file("file", 100000);
-    assert_int_equal(ending_of(read_without_address_space), 0);
+    assert_int_equal(run_in_child(read_without_address_space), 0);
 }
 
 static void allow(rlim_t descriptors)
@@ -1110,7 +1109,7 @@ static void an_unseen_close_before_what_is_not_served(void **state)
     make_file("file", 10000);
     make_text("unserved", "content", 7);
     unseen_close_then("unserved", O_RDWR);
-    stream_policy(true, 1000);
+    stream_serve(1000);
     unseen_close_then("unserved", O_RDONLY);
 }
 
@@ -1135,13 +1134,13 @@ static void an_unseen_close_before_a_duplicate(void **state)
 
 static void use_standard_input(void)
 {
-    in_story(close(STDIN_FILENO) == 0);
-    in_story(open_served("file", O_RDONLY) == STDIN_FILENO && !stream_is_served(STDIN_FILENO));
+    require(close(STDIN_FILENO) == 0);
+    require(open_served("file", O_RDONLY) == STDIN_FILENO && !stream_is_served(STDIN_FILENO));
     int fd = open_served("file", O_RDONLY);
-    in_story(stream_is_served(fd) && read_served(fd, large, 100) == 100);
-    stream_hand_over(fd);
-    in_story(dup2(fd, STDIN_FILENO) == STDIN_FILENO);
-    in_story(!stream_is_served(fd) && kernel_offset(STDIN_FILENO) == 100);
+    require(stream_is_served(fd) && read_served(fd, large, 100) == 100);
+    stream_hand_over(fd, STREAM_DUP);
+    require(dup2(fd, STDIN_FILENO) == STDIN_FILENO);
+    require(!stream_is_served(fd) && kernel_offset(STDIN_FILENO) == 100);
 }
 
 static void standard_descriptors_are_not_served(void **state)
@@ -1149,7 +1148,7 @@ static void standard_descriptors_are_not_served(void **state)
     (void)state;
     start();
     make_file("file", 10000);
-    assert_int_equal(ending_of(use_standard_input), 0);
+    assert_int_equal(run_in_child(use_standard_input), 0);
 }
 
 static bool serves(const char *name, int flags)
@@ -1214,11 +1213,11 @@ static void the_policy_says_which(void **state)
     (void)state;
     start();
     make_file("file", 10000);
-    stream_policy(true, 10000);
+    stream_serve(10000);
     assert_true(serves("file", O_RDONLY));
-    stream_policy(true, 10001);
+    stream_serve(10001);
     assert_false(serves("file", O_RDONLY));
-    stream_policy(false, 0);
+    stream_serve_none();
     assert_false(serves("file", O_RDONLY));
 }
 
@@ -1246,12 +1245,12 @@ static void listed_files_are_counted(void **state)
     make_file("file", 10 * PAGE + 7);
     list("file");
     uint64_t listed = status_get(STATUS_LISTED), changed = status_get(STATUS_CHANGED);
-    stream_policy(true, 10 * PAGE + 7);
+    stream_serve(10 * PAGE + 7);
     struct twins twins = open_twins("file");
     assert_true(stream_is_served(twins.served));
     assert_int_equal(read_same(&twins, large, 10000), 10000);
     close_twins(&twins);
-    stream_policy(true, 10 * PAGE + 8);
+    stream_serve(10 * PAGE + 8);
     twins = open_twins("file");
     assert_false(stream_is_served(twins.served)); /* too small, listed as it is */
     close_twins(&twins);
@@ -1321,7 +1320,7 @@ static void read_parts_same(const struct twins *twins, off64_t offset)
     }
 }
 
-/* Make `target` a duplicate, or an opening of its own. */
+/* Make `target` a duplicate, or open the file again. */
 static void reopen(struct twins *target, const struct twins *source)
 {
     close_twins(target);
@@ -1338,8 +1337,8 @@ static void replace(const struct twins *target, const struct twins *source)
 {
     if (target == source)
         return;
-    stream_hand_over(source->served);
-    stream_hand_over(target->served);
+    stream_hand_over(source->served, STREAM_DUP);
+    stream_hand_over(target->served, STREAM_DUP);
     assert_int_equal(dup2(source->served, target->served), target->served);
     assert_int_equal(dup2(source->plain, target->plain), target->plain);
 }
@@ -1356,7 +1355,7 @@ static void step(struct twins *all)
         replace(one, &all[at_random(TWINS)]);
         break;
     case 2:
-        stream_hand_over(one->served);
+        stream_hand_over(one->served, STREAM_DUP);
         break;
     case 3:
     case 4:

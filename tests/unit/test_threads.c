@@ -27,7 +27,7 @@ static const char *const names[FILES] = {"0", "1", "2", "3", "4"};
 static atomic_bool wrong;
 static unsigned rounds; /* that each of them makes */
 
-/* A word of a file tells which file and where it is. */
+/* A word of a file holds the file and the offset. */
 static uint64_t word(unsigned file, size_t index)
 {
     return (uint64_t)file << 56 | (uint64_t)index << 8 | 1;
@@ -69,7 +69,7 @@ static void run(void *(*work)(void *), unsigned count)
     assert_true(count <= THREADS);
     install_guard();
     turn_policy("map");
-    stream_policy(true, 0);
+    stream_serve(0);
     atomic_store(&wrong, false);
     for (uintptr_t i = 0; i < count; i++)
         assert_int_equal(pthread_create(&threads[i], NULL, work, (void *)i), 0);
@@ -127,7 +127,7 @@ static void *open_read_close(void *argument)
                 holds(words[j] == word(file, i + j));
         }
         if (round % 3 == 0)
-            stream_hand_over(fd);
+            stream_hand_over(fd, STREAM_DUP);
         close_served(fd);
     }
     return NULL;
@@ -171,7 +171,7 @@ static void one_offset_for_all(void **state)
 {
     (void)state;
     turn_policy("map");
-    stream_policy(true, 0);
+    stream_serve(0);
     shared = open_served(0);
     assert_true(stream_is_served(shared));
     run(read_shared, THREADS);
@@ -205,7 +205,7 @@ static void a_reader_is_cancelled(void **state)
 
     (void)state;
     turn_policy("map");
-    stream_policy(true, 0);
+    stream_serve(0);
     install_guard();
     shared = open_served(0);
     assert_int_equal(pthread_create(&reader, NULL, read_for_ever, NULL), 0);
@@ -231,7 +231,7 @@ static void churn(void)
 {
     for (unsigned i = 0; i < CHURNS; i++) {
         int fd = open_served(i % FILES);
-        stream_hand_over(CHURNED);
+        stream_hand_over(CHURNED, STREAM_DUP);
         holds(syscall(SYS_dup3, fd, CHURNED, O_CLOEXEC) == CHURNED);
         close_served(fd);
         holds(lseek64(CHURNED, 0, SEEK_SET) == 0);

@@ -55,7 +55,7 @@ int madvise(void *memory, size_t length, int advice)
     return (int)syscall(SYS_madvise, memory, length, advice);
 }
 
-/* No test waits for ever. */
+/* No test waits endlessly. */
 static void set_watchdog(void)
 {
     (void)alarm(under_valgrind() || under_qemu_user() ? 900 : 300);
@@ -143,7 +143,7 @@ size_t mapped_bytes(const char *name)
     return bytes;
 }
 
-int ending_of(void (*story)(void))
+int run_in_child(void (*function)(void))
 {
     static const struct rlimit no_core = {0, 0};
     int status = -1;
@@ -153,7 +153,7 @@ int ending_of(void (*story)(void))
     if (child == 0) {
         (void)setrlimit(RLIMIT_CORE, &no_core);
         set_watchdog();
-        story();
+        function();
         _exit(0);
     }
     assert_int_equal(waitpid(child, &status, 0), child);
@@ -166,7 +166,7 @@ void install_guard(void)
     signals_chain(SIGSEGV, guard_fault);
 }
 
-void in_story_at(bool holds, const char *what, const char *file, int line)
+void require_at(bool holds, const char *what, const char *file, int line)
 {
     if (holds)
         return;
@@ -225,6 +225,6 @@ size_t descriptors_of(const char *task)
 
 void become_somebody(void)
 {
-    in_story(setresgid(SOMEBODY, SOMEBODY, SOMEBODY) == 0 &&
-             setresuid(SOMEBODY, SOMEBODY, SOMEBODY) == 0);
+    require(setresgid(SOMEBODY, SOMEBODY, SOMEBODY) == 0 &&
+            setresuid(SOMEBODY, SOMEBODY, SOMEBODY) == 0);
 }

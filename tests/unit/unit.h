@@ -5,7 +5,7 @@
 #ifndef UNIT_H
 #define UNIT_H
 
-/* cmocka.h wants these before it */
+/* cmocka.h needs these before it */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -23,7 +23,7 @@ enum { PAGE = 4096, KIB = 1 << 10, MIB = 1 << 20 };
 int unit_enter(void **state);
 int unit_leave(void **state);
 
-/* The byte at an offset of a test file. Never 0: what pads a truncated page stands out. */
+/* The byte at an offset of a test file. Never 0, as the padding of a truncated page is. */
 unsigned char content(off64_t offset);
 
 /* (Re)write `length` bytes of a file, made if it is not there, from `offset` on. */
@@ -40,12 +40,24 @@ size_t mapped_bytes(const char *name);
  * of each byte. */
 bool under_valgrind(void);
 
-/* Whether the kernel is qemu-user's, which stands in for that of another architecture, and lacks
- * some of it. */
+/* Whether the kernel is qemu-user's, which emulates that of another architecture, but not all of
+ * it. */
 bool under_qemu_user(void);
 
-/* Run a story in a child. @return its wait status, waitpid(2); 0: it came to its end */
-int ending_of(void (*story)(void));
+/* Run a function in a child. @return its wait status, waitpid(2); 0: it returned */
+int run_in_child(void (*function)(void));
+
+/* A test whose body runs in a child. `before` is done first, in the parent. */
+#define CHILD_TEST_AFTER(before, name)                                                             \
+    static void name##_in_child(void);                                                             \
+    static void name(void **state)                                                                 \
+    {                                                                                              \
+        (void)state;                                                                               \
+        before;                                                                                    \
+        assert_int_equal(run_in_child(name##_in_child), 0);                                        \
+    }                                                                                              \
+    static void name##_in_child(void)
+#define CHILD_TEST(name) CHILD_TEST_AFTER((void)0, name)
 
 /* Have faults of copies survived, as the library does as it starts. */
 void install_guard(void);
@@ -53,9 +65,9 @@ void install_guard(void);
 /* What the sanitizer asks for; a test may define its own. */
 const char *__asan_default_options(void);
 
-/* For a story, in place of cmocka's assertions: a child must not go on with the other tests. */
-#define in_story(holds) in_story_at((holds), #holds, __FILE__, __LINE__)
-void in_story_at(bool holds, const char *what, const char *file, int line);
+/* In a child, instead of cmocka's assertions: it must not run the other tests. */
+#define require(holds) require_at((holds), #holds, __FILE__, __LINE__)
+void require_at(bool holds, const char *what, const char *file, int line);
 
 /* Whether the file "log" has this in it. */
 bool logged(const char *what);
@@ -66,7 +78,7 @@ long status_number(pid_t process, const char *name);
 /* How many descriptors a process or thread, "self" for instance, has open. */
 size_t descriptors_of(const char *task);
 
-/* Go on as a user without rights. For a story. */
+/* Continue as a user without rights. For a child. */
 enum { SOMEBODY = 12345 }; /* a user id that is neither root nor ours */
 void become_somebody(void);
 

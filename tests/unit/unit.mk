@@ -1,8 +1,8 @@
 # make unit: the tests of each room, on the rooms' own objects under the sanitizers.
 # make valgrind: the same without them, under valgrind.
 
-unit_flags = $(BASE) $(WARNINGS) $(CFLAGS) $(CPPFLAGS) -iquote shim -fno-omit-frame-pointer -O1 -g -MMD -MP
-unit_rooms = config config_server guard keeper listed lookout memory_limits process readsize refused residency signals status stream turn
+unit_flags = $(BASE) -DXFERMMAP_DEBUG $(WARNINGS) $(CFLAGS) $(CPPFLAGS) -iquote shim -fno-omit-frame-pointer -O1 -g -MMD -MP
+unit_rooms = config config_server guard keeper listed memory_limits process readsize refused residency signals status stream turn watchdog
 # without the wrappers, which would stand before the tests' own calls, and whatever starts by itself
 unit_shim = $(filter-out interpose server xfermmap tool_%,$(notdir $(basename $(wildcard shim/*.c))))
 unit_programs = $(unit_rooms:%=build/unit/test_%) build/unit/threads/test_threads

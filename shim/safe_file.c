@@ -1,4 +1,4 @@
-#include "ownfile.h"
+#include "safe_file.h"
 
 #include "critical.h"
 #include "libc.h"
@@ -12,7 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 
-/* Where an old call with 16-bit ids exists, the name is that one's. */
+/* Where there is also a call with 16-bit ids, SYS_setresuid is that one. */
 #ifdef SYS_setresuid32
 #define SET_USERS SYS_setresuid32
 #else
@@ -21,7 +21,7 @@
 
 static uid_t owner;
 
-void ownfile_as(uid_t user)
+void safe_file_as(uid_t user)
 {
     owner = user;
 }
@@ -33,7 +33,7 @@ static const char *directory_of(const char *path, char *copy)
     return dirname(copy);
 }
 
-/* @return false: errno EPERM, or as of stat(2) */
+/* @return false: errno EPERM, or of stat(2) */
 static bool is_safe(const char *name)
 {
     struct stat64 directory;
@@ -44,16 +44,16 @@ static bool is_safe(const char *name)
     return !(directory.st_mode & S_IWOTH) && (directory.st_uid == 0 || directory.st_uid == owner);
 }
 
-int ownfile_open(const char *path, int flags, mode_t mode)
+int safe_file_open(const char *path, int flags, mode_t mode)
 {
     const int safe = O_NOFOLLOW | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
-    /* no handler of the server's may run with these rights */
+    /* critical: no handler of the server may run with these rights */
     struct critical section = critical_enter();
     uid_t server = geteuid();
     char copy[PATH_MAX];
     int fd = -1;
 
-    if (server != owner) /* this thread only; seteuid(3) would change all threads of the program */
+    if (server != owner) /* this thread only: seteuid(3) would change all threads */
         (void)syscall(SET_USERS, -1, owner, -1);
     if (is_safe(directory_of(path, copy)))
         fd = libc_next(open64)(path, flags | safe, mode);
@@ -65,42 +65,39 @@ int ownfile_open(const char *path, int flags, mode_t mode)
     return fd;
 }
 
-bool ownfile_try(const char *path)
+bool safe_file_try(const char *path)
 {
-    int fd = ownfile_open(path, O_WRONLY, 0);
-
-    if (fd != -1) {
-        (void)libc_next(close)(fd);
-        return true;
-    }
+    int fd = safe_file_open(path, O_WRONLY, 0);
     char copy[PATH_MAX];
-    return errno == ENOENT && access(directory_of(path, copy), W_OK | X_OK) == 0;
+
+    libc_close(fd);
+    return fd != -1 || (errno == ENOENT && access(directory_of(path, copy), W_OK | X_OK) == 0);
 }
 
-struct ownfile_quiet ownfile_quieten(void)
+struct safe_file_signals safe_file_block_signals(void)
 {
-    struct ownfile_quiet quiet;
+    struct safe_file_signals signals;
     sigset_t ours;
 
     sigemptyset(&ours);
     sigaddset(&ours, SIGXFSZ);
     sigaddset(&ours, SIGPIPE);
-    (void)libc_next(pthread_sigmask)(SIG_BLOCK, &ours, &quiet.former);
-    (void)sigpending(&quiet.pending);
-    return quiet;
+    (void)libc_next(pthread_sigmask)(SIG_BLOCK, &ours, &signals.former);
+    (void)sigpending(&signals.pending);
+    return signals;
 }
 
-void ownfile_unquiet(const struct ownfile_quiet *quiet, int failure)
+void safe_file_restore_signals(const struct safe_file_signals *signals, int failure)
 {
     const struct timespec at_once = {0};
     int raised = failure == EFBIG ? SIGXFSZ : failure == EPIPE ? SIGPIPE : 0, saved = errno;
     sigset_t ours;
 
     sigemptyset(&ours);
-    if (raised != 0 && sigismember(&quiet->pending, raised) == 0) {
+    if (raised != 0 && sigismember(&signals->pending, raised) == 0) {
         sigaddset(&ours, raised);
         (void)sigtimedwait(&ours, NULL, &at_once);
     }
-    (void)libc_next(pthread_sigmask)(SIG_SETMASK, &quiet->former, NULL);
+    (void)libc_next(pthread_sigmask)(SIG_SETMASK, &signals->former, NULL);
     errno = saved;
 }
