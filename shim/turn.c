@@ -85,7 +85,6 @@ static void learn(const struct turn *turn)
     struct status_costs *costs = status_costs();
     _Atomic uint64_t *cost = turn->maps ? &costs->mapped : &costs->read;
     uint64_t former = atomic_load_explicit(cost, memory_order_relaxed);
-    assert(turn->bytes <= (uint64_t)(turn->end - turn->start));
     uint64_t latest = turn->ns * 1000 / turn->bytes;
 
     atomic_store_explicit(cost, (former * (turn->weight - 1) + latest) / turn->weight,
