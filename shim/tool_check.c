@@ -64,8 +64,7 @@ static const struct argp argp = {
         "or of those below a directory, would be served from memory, and why not. Run it as the "
         "user who starts the server, in most cases root."
         "\vExit status: 0 if the server would start with all of it, and serve each PATH from "
-        "memory "
-        "or keep it there; 1 if not.",
+        "memory or keep it there; 1 if not.",
 };
 
 struct sum {

@@ -38,7 +38,7 @@ static bool print_listed(const struct terms *terms, const struct listed_file *fi
     else if (kept->problem != NULL)
         (void)fprintf(out, "; listed, but not kept in memory: %s", kept->problem);
     else
-        (void)fprintf(out, "; listed%s", engine ? ", and kept in memory" : "");
+        (void)fprintf(out, "; listed%s", engine ? ", to be kept in memory" : "");
     return engine && kept != NULL && kept->problem == NULL;
 }
 

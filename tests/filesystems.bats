@@ -126,8 +126,10 @@ PYTHON
     ftp_get memory/holes | cmp "$files/memory/holes" -
     [[ $(counter FILESYSTEM) -eq 1 ]]
     "$project/build/xfermmap" status -f "$server/status" |
-        grep -q "  1  opens left to the kernel for the file system they are on (the last: tmpfs at $files/memory)"
+        grep -q "  1  left to the kernel: unsupported file system (the last: tmpfs at $files/memory)"
     "$project/build/xfermmap" status -f "$server/status" --json | grep -q "\"kernel_filesystem\":\"tmpfs at $files/memory\""
     run -1 "$project/build/xfermmap" check -c "$server/preload.conf"
     [[ $output == *"uevent_seqnum: is on sysfs at /sys, which is left to the kernel"$'\n'* ]]
+    run -1 "$project/build/xfermmap" check -c "$server/preload.conf" "$files/memory/holes"
+    [[ $output == "$files/memory/holes: not from memory: is on tmpfs at $files/memory, which is left to the kernel where a file has holes" ]]
 }

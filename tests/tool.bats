@@ -260,8 +260,8 @@ paths_checked() {
     : >"$files/empty"
     mkfifo "$files/"$'pipe\e'
     directives 'TransferMMapEngine on' 'TransferMMapMaxMemory 9 MB' "TransferMMapFile $files/big $files/small $files/third"
-    all=0 paths_checked "$files/big: from memory; listed, and kept in memory" "$files/directory/other: from memory; not listed"
-    paths_checked "$files/small: not from memory: smaller than TransferMMapMinSize (4.0 MiB); listed, and kept in memory" \
+    all=0 paths_checked "$files/big: from memory; listed, to be kept in memory" "$files/directory/other: from memory; not listed"
+    paths_checked "$files/small: not from memory: smaller than TransferMMapMinSize (4.0 MiB); listed, to be kept in memory" \
         "$files/third: from memory; listed, but not kept in memory: no room for it in TransferMMapMaxMemory" \
         "$files/empty: not from memory: is empty, or has no regular file in it" \
         "$files/absent: not from memory: No such file or directory" \
