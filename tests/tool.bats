@@ -321,7 +321,7 @@ status_of_server() {
 }
 
 serve_some() {
-    directives 'TransferMMapEngine on' "TransferMMapFile $files/big $files/small"
+    directives 'TransferMMapEngine on' "TransferMMapFile $files/small $files/big"
     server_start preloaded
     [[ $(counter SMALL) -eq 0 ]] # what the server itself reads as it starts is not counted
     ftp_get big | cmp "$files/big" -
@@ -381,7 +381,7 @@ validator = jsonschema.Draft202012Validator
 validator.check_schema(schema)
 validator(schema).validate(status)
 assert set(status["totals"]) == set(schema["properties"]["totals"]["properties"])
-big, small = status["files"]
+small, big = status["files"]
 assert big["path"] == sys.argv[3] + "/big" and big["opened"] == 2 and big["bytes"] == 18000002
 assert status["server"]["alive"] and status["directives"]["engine"]
 assert status["state"] == "active" and status["server"]["library"] == "1.0"
@@ -575,6 +575,7 @@ PYTHON
     run -1 status_of_server
     [[ ${lines[0]} == 'dead: no server runs; the last was process '*', started 20'* ]]
     [[ ${lines[2]} == *', which is gone, '* && $output == *" $files/big"* && $output != *locked* ]]
+    grep -qE "^ +8\.6 MiB +2 +17\.2 MiB +0 B  $files/big$" <<<"$output" # neither locked nor resident
     run -1 status_of_server --json
     [[ $output == *'"state":"dead"'*'"alive":false'* ]]
     rm "$server/status"
