@@ -206,13 +206,13 @@ downloaded_and_logged() {
     run -0 "${second[@]}"
     [[ $output == *'TransferMMapStatusFile'*'another server '* ]]
     run -0 status_of_server
-    [[ ${lines[0]} == "Server: process $(<"$server/pid"), "* ]]
+    [[ ${lines[1]} == "Server: process $(<"$server/pid"), "* ]]
 
     kill -KILL -- "-$(<"$server/group")"
     server_await server_is_gone
     rm "$server/group"
     run -1 status_of_server "${elsewhere[@]}"
-    [[ ${lines[0]} == *', which is gone, '* ]]
+    [[ ${lines[0]} == "dead: no server runs; the last was process "* ]]
     run -0 "${second[@]}"
     [[ $output != *'TransferMMapStatusFile'* ]]
     [[ $(echo "$server"/status*) == "$server/status" ]]
