@@ -36,7 +36,7 @@ truncate_under_download() {
     local way
     for way in "${ways[@]}"; do
         cp "$server/original" "$server/files/cut"
-        forget_pages "$server/files/cut" # a listed file then comes in huge pages, where there are such
+        is_in_memory || forget_pages "$server/files/cut" # a listed file then comes in huge pages, where there are such
         start "$way" cut
         session_login
         session_download cut

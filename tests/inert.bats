@@ -179,5 +179,6 @@ requests() {
     [[ $(wc -l <"$server/stock") -gt 100 ]]
     [[ $EUID -ne 0 ]] || grep -qF "$big" "$server/stock" # of sessions, only root sees what they ask for
     run -0 comm -3 "$server/stock" <(grep -vF "$library" "$server/preloaded")
+    echo "$output"
     [[ $output == $'\t'"openat $default" ]]
 }

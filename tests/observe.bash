@@ -3,6 +3,17 @@
 
 source "${BASH_SOURCE[0]%/*}/server.bash"
 
+started=() # processes that end with the test: for its teardown
+
+end_started() {
+    local process
+    for process in "${started[@]}"; do
+        kill "$process" 2>/dev/null || true
+        wait "$process" || true
+    done
+    started=()
+}
+
 # The file $1 among those that are served: so many random bytes.
 make_file() {
     head -c "$2" /dev/urandom >"$server/files/$1"
@@ -135,6 +146,22 @@ needs_insight() {
     [[ $EUID -eq 0 ]] || skip 'only root can look into a server at work'
 }
 
+needs_namespaces() {
+    unshare --mount --pid --fork true 2>/dev/null || skip 'only root can make namespaces, and only with CAP_SYS_ADMIN'
+}
+
+# What is on tmpfs can't be dropped from memory. What is on overlayfs is left to the kernel for some seconds, and files
+# with holes are on both.
+needs_disk() {
+    local type
+    type=$(stat -f -c %T "${server:?}")
+    [[ $type != @(tmpfs|overlayfs) ]] || skip "TMPDIR is on $type; set it to a directory on a disk"
+}
+
+is_in_memory() {
+    [[ $(stat -f -c %T "${server:?}") == tmpfs ]]
+}
+
 needs_fuse() {
     [[ -x "$project/build/faultfs" ]] || { echo 'build/faultfs is missing: run make check' >&2; return 1; }
     [[ -r /dev/fuse && -w /dev/fuse ]] || skip '/dev/fuse is missing, or not for this user'
@@ -153,6 +180,7 @@ is_steady() {
 reload() {
     local verdicts
     verdicts=$(count_verdicts)
+    server_settle
     kill -HUP "$(<"$server/pid")"
     server_await has_verdicts $((verdicts + 1))
     server_await server_is_up

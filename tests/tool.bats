@@ -15,6 +15,7 @@ setup() {
 }
 
 teardown() {
+    end_started
     server_remove
 }
 
@@ -115,6 +116,7 @@ checked() {
 }
 
 @test "check sees what of a file is in memory" {
+    needs_disk
     forget_pages "$files/big"
     directives "TransferMMapFile $files/big"
     checked
@@ -473,11 +475,10 @@ INSIDE
     directives 'TransferMMapEngine on'
     server_start preloaded
     timeout 10 "$tool" status -f "$server/status" --watch >"$server/watched" 3>&- &
-    local watching=$!
+    started+=($!)
     server_await test -s "$server/watched"
     ftp_get big --limit-rate 3M | cmp "$files/big" -
     server_await grep -qE '^Now: [1-9][0-9.]* (M|K)iB/s from memory, 0 B/s by the kernel$' "$server/watched"
-    kill "$watching"
 }
 
 @test "status --output replaces a file, by a whole one or not at all" {
