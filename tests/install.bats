@@ -114,7 +114,7 @@ links() {
     ln -s ../proftpd.service "$units/multi-user.target.wants" # as where it is enabled
     find "$project/build/server" -path '*/systemd/system/*' -name 'proftpd*.service' -exec cp -t "$units" {} +
     # its programs are not where they would be installed
-    sed -i "s|/usr/sbin/proftpd|$project/build/server&|; s|/usr/sbin/in.proftpd|$project/build/server/usr/sbin/proftpd|" "$units"/*
+    sed -i "s|/usr/sbin/proftpd|$project/build/server&|; s|/usr/sbin/in.proftpd|$project/build/server/usr/sbin/proftpd|" "$units"/*.service
     cp "$units/proftpd@.service" "$units/proftpd@1.service"
     for unit in proftpd.service proftpd@1.service; do
         mkdir "$units/$unit.d"
