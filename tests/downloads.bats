@@ -16,7 +16,7 @@ teardown() {
 # A server with a file "data" that is large enough for the library. Arguments are lines of its configuration.
 serve() {
     server_create "$@"
-    head -c 20M /dev/urandom >"$server/files/data"
+    random_bytes 20M >"$server/files/data"
     server_start preloaded traced
 }
 
@@ -116,7 +116,7 @@ SCRIPT
     serve 'UseSendfile off' 'AllowOverwrite on'
     needs_disk
     for _ in 1 2; do
-        head -c 20M /dev/urandom >"$server/upload"
+        random_bytes 20M >"$server/upload"
         ftp_get upload --upload-file "$server/upload"
         ftp_get upload | cmp - "$server/upload"
     done

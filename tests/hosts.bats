@@ -11,9 +11,9 @@ setup() {
     ln -sf proftpd.conf "$server/preload.conf"
     local name
     for name in own second six; do
-        head -c 9000001 /dev/urandom >"$files/$name"
+        random_bytes 9000001 >"$files/$name"
     done
-    head -c 50000 /dev/urandom >"$files/listed"
+    random_bytes 50000 >"$files/listed"
 }
 
 teardown() {

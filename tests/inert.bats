@@ -8,7 +8,7 @@ setup() {
     source "$BATS_TEST_DIRNAME/observe.bash"
     server_create 'UseSendfile off'
     big=$server/files/big
-    head -c 6000000 /dev/urandom >"$big"
+    random_bytes 6000000 >"$big"
 }
 
 teardown() {

@@ -16,7 +16,7 @@ end_started() {
 
 # The file $1 among those that are served: so many random bytes.
 make_file() {
-    head -c "$2" /dev/urandom >"$server/files/$1"
+    random_bytes "$2" >"$server/files/$1"
 }
 
 is_downloaded() {
@@ -147,19 +147,28 @@ needs_insight() {
 }
 
 needs_namespaces() {
-    unshare --mount --pid --fork true 2>/dev/null || skip 'only root can make namespaces, and only with CAP_SYS_ADMIN'
+    unshare --mount --pid --fork true 2>/dev/null ||
+        skip 'no namespaces: they take root with CAP_SYS_ADMIN, and a root directory that is a mount point'
 }
 
 # What is on tmpfs can't be dropped from memory. What is on overlayfs is left to the kernel for some seconds, and files
 # with holes are on both.
 needs_disk() {
-    local type
-    type=$(stat -f -c %T "${server:?}")
-    [[ $type != @(tmpfs|overlayfs) ]] || skip "TMPDIR is on $type; set it to a directory on a disk"
+    [[ $(type_of_place) != @(tmpfs|overlayfs) ]] || skip "TMPDIR is on $(type_of_place); set it to a directory on a disk"
+}
+
+# On overlayfs the library checks a file before each read, which then does not fault; and the kernel does not say what is
+# in its page cache.
+needs_no_overlay() {
+    [[ $(type_of_place) != overlayfs ]] || skip 'TMPDIR is on overlayfs; set it to a directory on a disk'
 }
 
 is_in_memory() {
-    [[ $(stat -f -c %T "${server:?}") == tmpfs ]]
+    [[ $(type_of_place) == tmpfs ]]
+}
+
+type_of_place() {
+    stat -f -c %T "${TMPDIR:-/tmp}"
 }
 
 needs_fuse() {

@@ -61,6 +61,11 @@ load_modules() {
     done
 }
 
+# So many, and no zeros: where a read ends with one, the library may have to ask for the file's size.
+random_bytes() {
+    head -c "$1" /dev/urandom | LC_ALL=C tr '\0' x
+}
+
 server_configuration() {
     cat <<CONFIGURATION
         ModulePath $project/build/server/usr/lib/proftpd

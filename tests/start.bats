@@ -8,7 +8,7 @@ set -o pipefail
 setup() {
     source "$BATS_TEST_DIRNAME/observe.bash"
     server_create 'UseSendfile off'
-    head -c 6000000 /dev/urandom >"$server/files/big"
+    random_bytes 6000000 >"$server/files/big"
     directives 'TransferMMapEngine on' "TransferMMapFile $server/files/big"
     preload=("LD_PRELOAD=$library" "XFERMMAP_CONF=$server/preload.conf" "XFERMMAP_WAY=$XFERMMAP_WAY")
     command=("$proftpd" -c "$server/proftpd.conf")

@@ -10,8 +10,8 @@ setup() {
     python=/usr/bin/python3 # the modules are Debian's
     server_create 'UseSendfile off'
     files=$server/files
-    head -c 9000001 /dev/urandom >"$files/big"
-    head -c 5000 /dev/urandom >"$files/small"
+    random_bytes 9000001 >"$files/big"
+    random_bytes 5000 >"$files/small"
 }
 
 teardown() {
@@ -619,8 +619,8 @@ PYTHON
 # Downloads by eight clients at once, $1 each: whole and resumed; of listed files, large and small, and of others. Before
 # that, a session that downloads nothing, to see what each session opens besides.
 download_at_random() {
-    head -c 1200001 /dev/urandom >"$files/listed"
-    head -c 100 /dev/urandom >"$files/tiny"
+    random_bytes 1200001 >"$files/listed"
+    random_bytes 100 >"$files/tiny"
     : >"$files/empty"
     directives 'TransferMMapEngine on' 'TransferMMapMinSize 1 MB' "TransferMMapFile $files/listed $files/small"
     server_start preloaded
