@@ -10,14 +10,15 @@
 # make valgrind run the unit tests under valgrind; takes minutes
 # make install  as root; PREFIX=/usr/local, LIBDIR, SYSCONFDIR=/etc, DESTDIR; make uninstall
 # make deb      build a Debian package in build/deb
-# make matrix   all tests in other releases of Debian and Ubuntu, in chroots; ten minutes for each
+# make matrix   all tests on fresh machines, in chroots: releases of Debian and Ubuntu, a container,
+#               a user with sudo and others, see tests/matrix; ten minutes for each
 # make machines unit tests on other kernels and processors, and the package under systemd, in qemu
 # make lint     clang-tidy, cppcheck, shellcheck; make format applies clang-format
 # make clean    removes build/
 # make help     this list
 #
-# All except make, make fuzz and make install also install the Debian packages that they need, with
-# sudo if need be. tests/setup lists them.
+# All except make and make install also install the Debian packages that they need, with sudo if need
+# be. tests/setup lists them.
 
 VERSION = 1.0
 
@@ -45,7 +46,7 @@ library_objects = $(filter-out $(tool_objects),$(objects))
 # what the tool uses of the library: not what stands before libc, nor what starts by itself
 rooms = $(filter-out build/interpose.o build/server.o build/keeper.o,$(library_objects))
 c_files = $(wildcard shim/*.[ch] bench/*.c tests/*.c tests/unit/*.[ch] tests/differential/*.[ch] tests/fuzz/*.c)
-scripts = tests/setup tests/run tests/order bench/demo bench/login bench/pressure bench/start .ci/run \
+scripts = tests/setup tests/run tests/place tests/order bench/demo bench/login bench/pressure bench/start .ci/run \
     $(wildcard bench/*.bash tests/*.bash tests/*.bats)
 
 all: build/libxfermmap.so build/xfermmap

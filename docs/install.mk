@@ -45,7 +45,9 @@ deb: build/deb
 	cp -a Makefile LICENSE README.md preload.conf.example shim tests docs build/deb/source
 	mv build/deb/source/docs/debian build/deb/source/debian
 	cd build/deb/source && dpkg-buildpackage -b -us -uc
-	lintian --fail-on error build/deb/*.changes
+	mkdir -p build/deb/tmp # lintian leaves files in there
+	TMPDIR=$(CURDIR)/build/deb/tmp lintian --fail-on error build/deb/*.changes
+	rm -r build/deb/tmp
 
 build/deb:
 	@mkdir -p $@
@@ -58,6 +60,6 @@ machines:
 	@tests/setup machines
 	@tests/machines
 
-scripts += tests/matrix tests/machines tests/session tests/units docs/completion/xfermmap
+scripts += tests/matrix tests/fresh tests/machines tests/session tests/units docs/completion/xfermmap
 
 .PHONY: install uninstall deb matrix machines

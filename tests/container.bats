@@ -6,7 +6,7 @@ set -o pipefail
 
 setup() {
     source "$BATS_TEST_DIRNAME/observe.bash"
-    [[ $EUID -eq 0 ]] || skip 'only root can make namespaces'
+    needs_namespaces
     server_create 'UseSendfile off'
     files=$server/files
     tool=$project/build/xfermmap
@@ -16,6 +16,7 @@ setup() {
 }
 
 teardown() {
+    end_started
     [[ ! ${BATS_TEST_COMPLETED:-} && -e ${server:-}/log ]] && cat "$server/log"
     server_remove
 }
@@ -50,6 +51,7 @@ list_in_container() {
 
 # start_in_container OPTION...: the server's options; -n keeps it in the foreground. Its output is in ${pipe:-$server/log}.
 start_in_container() {
+    server_settle
     setsid unshare -m "$inside" env "${preload[@]}" "$proftpd" -c "$server/proftpd.conf" "$@" \
         </dev/null >>"${pipe:-$server/log}" 2>&1 3>&- &
     echo $! >"$server/group"
@@ -113,6 +115,7 @@ output_is_a_pipe() {
     mkfifo "$pipe"
     cat "$pipe" >"$server/log" 3>&- &
     reader=$!
+    started+=("$reader")
 }
 
 has_ended() {
@@ -227,10 +230,11 @@ downloaded_and_logged() {
     echo $! >"$server/group"
     server_await grep -qs fallocate "$server/trace"
     env "${preload[@]}" XFERMMAP_PROCESS=cat cat "$server/wait" >"$server/said" 2>&1 3>&- &
+    started+=($!)
     server_await server_is_up
     exec 4>"$server/wait"
     exec 4>&-
-    wait $!
+    wait "${started[0]}"
     [[ ! -s $server/said ]]
     [[ $(logged 'TransferMMapStatusFile .*: another server ') -eq 1 ]]
     [[ $(echo "$server"/status*) == "$server/status" ]]

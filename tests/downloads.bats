@@ -5,8 +5,8 @@
 bats_require_minimum_version 1.5.0
 set -o pipefail
 
-# shellcheck source=tests/server.bash
-source "$BATS_TEST_DIRNAME/server.bash"
+# shellcheck source=tests/observe.bash
+source "$BATS_TEST_DIRNAME/observe.bash"
 
 teardown() {
     [[ ${BATS_TEST_COMPLETED:-} ]] || cat "$server/log" || true
@@ -16,7 +16,7 @@ teardown() {
 # A server with a file "data" that is large enough for the library. Arguments are lines of its configuration.
 serve() {
     server_create "$@"
-    head -c 20M /dev/urandom >"$server/files/data"
+    random_bytes 20M >"$server/files/data"
     server_start preloaded traced
 }
 
@@ -84,6 +84,7 @@ SCRIPT
 
 @test "two downloads in one session" {
     serve 'UseSendfile off'
+    needs_disk
     cp "$server/files/data" "$server/files/more"
     ftp_get data "$(ftp_url more)" "$(ftp_url data)" | cmp - <(cat "$server"/files/{data,more,data})
     served_from_memory data
@@ -113,8 +114,9 @@ SCRIPT
 
 @test "a file that was uploaded, and replaced by another upload" {
     serve 'UseSendfile off' 'AllowOverwrite on'
+    needs_disk
     for _ in 1 2; do
-        head -c 20M /dev/urandom >"$server/upload"
+        random_bytes 20M >"$server/upload"
         ftp_get upload --upload-file "$server/upload"
         ftp_get upload | cmp - "$server/upload"
     done
@@ -138,6 +140,7 @@ SCRIPT
 
 @test "5 GiB with holes, over the seams at 2 and 4 GiB and to the end" {
     serve 'UseSendfile off'
+    needs_disk
     for gibibyte in 2 4 5; do
         dd if="$server/files/data" of="$server/files/holes" bs=1M seek=$((gibibyte * 1024 - 10)) \
             conv=notrunc status=none

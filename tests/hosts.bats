@@ -11,9 +11,9 @@ setup() {
     ln -sf proftpd.conf "$server/preload.conf"
     local name
     for name in own second six; do
-        head -c 9000001 /dev/urandom >"$files/$name"
+        random_bytes 9000001 >"$files/$name"
     done
-    head -c 50000 /dev/urandom >"$files/listed"
+    random_bytes 50000 >"$files/listed"
 }
 
 teardown() {
@@ -143,7 +143,8 @@ only_its_sessions_map() {
     cp "$templates"/*.conf "$server/etc"
     sed -i -e "s,/etc/proftpd/,$server/etc/," -e "s,/var/\(log\|run\)/proftpd/,$server/," \
         -e "s,^ModulePath .*,ModulePath $project/build/server/usr/lib/proftpd," \
-        -e "s,^Port .*,Port $(<"$server/ftp_port")," -e "s,^User .*,User $(session_user)," "$server"/etc/*.conf
+        -e "s,^Port .*,Port $(<"$server/ftp_port")," -e "s,^User .*,User $(session_user)," \
+        -e "s,^Group .*,Group $(id -gn "$(session_user)")," "$server"/etc/*.conf
     # what is the same for all servers of these tests; the package has this module loaded already
     sed '/LoadModule mod_deflate/d' "$server/proftpd.conf" >"$server/etc/conf.d/site.conf"
     ours 'TransferMMapEngine on' "TransferMMapLog $server/preload.log" "TransferMMapStatusFile $server/status" \

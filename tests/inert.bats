@@ -8,7 +8,7 @@ setup() {
     source "$BATS_TEST_DIRNAME/observe.bash"
     server_create 'UseSendfile off'
     big=$server/files/big
-    head -c 6000000 /dev/urandom >"$big"
+    random_bytes 6000000 >"$big"
 }
 
 teardown() {
@@ -179,5 +179,6 @@ requests() {
     [[ $(wc -l <"$server/stock") -gt 100 ]]
     [[ $EUID -ne 0 ]] || grep -qF "$big" "$server/stock" # of sessions, only root sees what they ask for
     run -0 comm -3 "$server/stock" <(grep -vF "$library" "$server/preloaded")
+    echo "$output"
     [[ $output == $'\t'"openat $default" ]]
 }

@@ -110,10 +110,11 @@ links() {
 
 @test "systemd takes the drop-in with Debian's units" {
     local units=$tree/units unit
-    mkdir "$units"
+    mkdir -p "$units/multi-user.target.wants"
+    ln -s ../proftpd.service "$units/multi-user.target.wants" # as where it is enabled
     find "$project/build/server" -path '*/systemd/system/*' -name 'proftpd*.service' -exec cp -t "$units" {} +
     # its programs are not where they would be installed
-    sed -i "s|/usr/sbin/proftpd|$project/build/server&|; s|/usr/sbin/in.proftpd|$project/build/server/usr/sbin/proftpd|" "$units"/*
+    sed -i "s|/usr/sbin/proftpd|$project/build/server&|; s|/usr/sbin/in.proftpd|$project/build/server/usr/sbin/proftpd|" "$units"/*.service
     cp "$units/proftpd@.service" "$units/proftpd@1.service"
     for unit in proftpd.service proftpd@1.service; do
         mkdir "$units/$unit.d"
@@ -123,6 +124,7 @@ links() {
         echo 'Environmint=X=1' >>"$units/$unit.d/xfermmap.conf"
         SYSTEMD_UNIT_PATH=$units: run systemd-analyze verify --man=no "$units/$unit"
         [[ $output == *xfermmap.conf*Environmint* ]] # so it was read
+        rm -r "$units/$unit.d"
     done
 }
 

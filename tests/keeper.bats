@@ -16,17 +16,11 @@ setup() {
 }
 
 teardown() {
-    local process
-    for process in "${started[@]}"; do
-        kill "$process" 2>/dev/null || true
-        wait "$process" || true
-    done
+    end_started
     [[ ! ${BATS_TEST_COMPLETED:-} && -e $server/preload.log ]] && cat "$server/preload.log"
     disk_unmount
     server_remove
 }
-
-started=()
 
 list() {
     directives 'TransferMMapEngine on' "${@/#/TransferMMapFile $files/}"
@@ -45,6 +39,7 @@ start() {
 
 # Run the rest of the arguments, which run the server that stays in the foreground.
 in_foreground() {
+    server_settle
     setsid "$@" env "LD_PRELOAD=${preload:-$library}" "XFERMMAP_CONF=$server/preload.conf" "$proftpd" -n \
         -c "$server/proftpd.conf" </dev/null >>"$server/log" 2>&1 3>&- &
     echo $! >"$server/group"
@@ -257,7 +252,7 @@ has_own_descriptors() {
 
 # There, its keeper is the server's child.
 @test "a server that is process 1 of its namespace has a keeper, reloads, and leaves nothing" {
-    [[ $EUID -eq 0 ]] || skip 'only root can make a namespace of processes'
+    needs_namespaces
     local way keeper
     for way in TERM KILL; do
         sed -i "s|PidFile .*|PidFile $server/inside|" "$server/proftpd.conf"
@@ -409,6 +404,7 @@ master_has_ended() {
     reload
     kill "$master"
     server_await master_has_ended
+    kill -KILL -- "-$(<"$server/group")" # what strace still holds up
     server_await server_is_gone
     rm -f "$server/group" "$server/pid"
 }
@@ -444,6 +440,7 @@ REASONS
 # ---- locking ----
 
 @test "without the allowance to lock, all is in memory, and the log says once what to do" {
+    needs_disk
     make_file large $((96 << 20))
     forget_pages "$files/large"
     list large small
@@ -469,6 +466,7 @@ REASONS
 @test "root of a user namespace that may lock little has all in memory, and the log says what to do" {
     [[ $EUID -eq 0 ]] || skip 'only root can map all users'
     unshare -U true || skip 'no user namespaces here'
+    needs_disk
     make_file large $((32 << 20))
     forget_pages "$files/large"
     list large small
@@ -498,6 +496,7 @@ is_in_namespace() {
 
 @test "TransferMMapLock off only reads in" {
     needs_insight
+    needs_disk
     forget_pages "$files/big"
     list big small
     echo 'TransferMMapLock off' >>"$server/preload.conf"

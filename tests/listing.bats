@@ -14,6 +14,7 @@ setup() {
 
 teardown() {
     [[ ! ${BATS_TEST_COMPLETED:-} && -e $server/preload.log ]] && cat "$server/preload.log"
+    end_started
     disk_unmount
     server_remove
 }
@@ -182,6 +183,7 @@ PYTHON
 
 @test "a file that is read in from the disk lies in huge pages, and is the same" {
     needs_insight
+    needs_disk
     make_file image $((8 << 20))
     make_file other $((8 << 20))
     kernel_reads_huge_pages other || skip 'here, the kernel reads files in by small pages only'
@@ -249,10 +251,10 @@ fcntl.fcntl(file, fcntl.F_SETLEASE, fcntl.F_WRLCK)
 open(sys.argv[2], 'w')
 signal.sigtimedwait([signal.SIGIO], 60)
 PYTHON
-    local holder=$!
+    started+=($!)
     server_await test -e "$server/leased"
     serve big
-    wait "$holder"
+    wait "${started[0]}"
     sees is_kept big
     [[ $(logged "$files/big: another process holds a lease on it .*tries again") -eq 1 ]]
 }

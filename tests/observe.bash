@@ -3,9 +3,20 @@
 
 source "${BASH_SOURCE[0]%/*}/server.bash"
 
+started=() # processes that end with the test: for its teardown
+
+end_started() {
+    local process
+    for process in "${started[@]}"; do
+        kill "$process" 2>/dev/null || true
+        wait "$process" || true
+    done
+    started=()
+}
+
 # The file $1 among those that are served: so many random bytes.
 make_file() {
-    head -c "$2" /dev/urandom >"$server/files/$1"
+    random_bytes "$2" >"$server/files/$1"
 }
 
 is_downloaded() {
@@ -135,6 +146,31 @@ needs_insight() {
     [[ $EUID -eq 0 ]] || skip 'only root can look into a server at work'
 }
 
+needs_namespaces() {
+    unshare --mount --pid --fork true 2>/dev/null ||
+        skip 'no namespaces: they take root with CAP_SYS_ADMIN, and a root directory that is a mount point'
+}
+
+# What is on tmpfs can't be dropped from memory. What is on overlayfs is left to the kernel for some seconds, and files
+# with holes are on both.
+needs_disk() {
+    [[ $(type_of_place) != @(tmpfs|overlayfs) ]] || skip "TMPDIR is on $(type_of_place); set it to a directory on a disk"
+}
+
+# On overlayfs the library checks a file before each read, which then does not fault; and the kernel does not say what is
+# in its page cache.
+needs_no_overlay() {
+    [[ $(type_of_place) != overlayfs ]] || skip 'TMPDIR is on overlayfs; set it to a directory on a disk'
+}
+
+is_in_memory() {
+    [[ $(type_of_place) == tmpfs ]]
+}
+
+type_of_place() {
+    stat -f -c %T "${TMPDIR:-/tmp}"
+}
+
 needs_fuse() {
     [[ -x "$project/build/faultfs" ]] || { echo 'build/faultfs is missing: run make check' >&2; return 1; }
     [[ -r /dev/fuse && -w /dev/fuse ]] || skip '/dev/fuse is missing, or not for this user'
@@ -153,6 +189,7 @@ is_steady() {
 reload() {
     local verdicts
     verdicts=$(count_verdicts)
+    server_settle
     kill -HUP "$(<"$server/pid")"
     server_await has_verdicts $((verdicts + 1))
     server_await server_is_up

@@ -22,7 +22,7 @@ server_end() {
 start_traced() {
     needs_fuse
     server_create "$1"
-    head -c 24M /dev/urandom >"$server/files/data"
+    random_bytes 24M >"$server/files/data"
     disk_mount "$server/files/data" 0 0 0
     directives 'TransferMMapEngine on' "${@:2}"
     server_start preloaded traced
@@ -53,9 +53,10 @@ farthest() {
 }
 
 @test "a file in the page cache is sent by sendfile in as few calls as without the library" {
+    needs_no_overlay
     local calls
     server_create 'UseSendfile on'
-    head -c 64M /dev/urandom >"$server/files/data"
+    random_bytes 64M >"$server/files/data"
     directives 'TransferMMapEngine on'
     server_start plain traced
     ftp_get data | cmp "$server/files/data" -
@@ -83,6 +84,7 @@ farthest() {
 }
 
 @test "of a file in the page cache little is asked" {
+    needs_no_overlay
     local way
     for way in 'UseSendfile off' 'UseSendfile on'; do
         start_traced "$way"

@@ -7,7 +7,7 @@ set -o pipefail
 setup() {
     source "$BATS_TEST_DIRNAME/observe.bash"
     server_create 'UseSendfile off'
-    head -c 12000000 /dev/urandom >"$server/files/data"
+    random_bytes 12000000 >"$server/files/data"
 }
 
 teardown() {
@@ -67,7 +67,7 @@ its_own_size() {
 @test "a throttled download is read by the server's own size, from memory and by the kernel" {
     local own size
     own=$(its_own_size)
-    head -c 60000 /dev/urandom >"$server/files/small"
+    random_bytes 60000 >"$server/files/small"
     sed -i 's/UseSendfile off/&\nTransferRate RETR 4000/' "$server/proftpd.conf"
     start_traced # data by the kernel
     ftp_get data -r 0-1999999 | cmp -n 2000000 "$server/files/data" -
@@ -159,7 +159,7 @@ PYTHON
 
 # Run with an empty /etc/protocols.
 in_namespace_without_protocols() {
-    [[ $EUID -eq 0 ]] || skip 'mounting takes root'
+    needs_namespaces
     local launcher="$server/launcher"
     printf '#!/bin/sh\nmount --bind /dev/null /etc/protocols && exec "$@"\n' >"$launcher"
     chmod +x "$launcher"

@@ -61,6 +61,11 @@ load_modules() {
     done
 }
 
+# So many, and no zeros: where a read ends with one, the library may have to ask for the file's size.
+random_bytes() {
+    head -c "$1" /dev/urandom | LC_ALL=C tr '\0' x
+}
+
 server_configuration() {
     cat <<CONFIGURATION
         ModulePath $project/build/server/usr/lib/proftpd
@@ -117,11 +122,17 @@ listed_are_in() {
             "$server/preload.log"
 }
 
+# On overlayfs the library leaves files to the kernel that are not older than its directives are in force.
+server_settle() {
+    [[ $(stat -f -c %T "$server") != overlayfs ]] || sleep 1.1
+}
+
 # The master stays in the foreground, so that it and its sessions are one process group, which we started.
 server_launch() {
     local command=("$proftpd" -n -c "$server/proftpd.conf")
     if [[ $1 == preloaded ]]; then
         [[ -e $library ]] || { echo "$library is missing: run make first" >&2; return 1; }
+        server_settle
         command=(env LD_PRELOAD="$library" XFERMMAP_CONF="$server/preload.conf" "${command[@]}")
     fi
     if [[ ${2:-} == traced ]]; then

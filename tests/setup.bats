@@ -99,6 +99,35 @@ SCRIPT
     [[ ${lines[1]} == *': apt-get update; apt-get install -y --no-install-recommends gcc libc6-dev libjson-c-dev uthash-dev' ]]
 }
 
+# wants PURPOSE PACKAGE...: on a machine that has none of it, these are among what is installed.
+wants() {
+    local package
+    PATH=$copy/bin:$PATH run -0 "$copy/tests/setup" build "$1"
+    for package in "${@:2}"; do
+        echo "$1: $package"
+        [[ " $(<"$copy/installed") " == *" $package "* ]]
+    done
+}
+
+@test "what each target needs is installed where there is none of it" {
+    stand_in sudo <<<'exec "$@"'
+    stand_in dpkg-query <<<'exit 1'
+    stand_in apt-get <<SCRIPT
+        case \$* in
+            *download*) false ;;
+            *install*) echo "\$*" >"$copy/installed" ;;
+        esac
+SCRIPT
+    wants build gcc libc6-dev libjson-c-dev uthash-dev
+    wants deb build-essential debhelper # which dpkg-checkbuilddeps wants in any case
+    wants fuzz gcc clang
+    has_unpacked server peers
+    wants demo netbase procps # without /etc/protocols the server asks for no buffer's size
+    wants bench netbase
+    run -0 make -s --dry-run -C "$BATS_TEST_DIRNAME/.." fuzz
+    [[ ${lines[0]} == 'tests/setup build' ]]
+}
+
 @test "of what the server's packages depend on, only missing libraries are installed" {
     stand_in sudo <<<'exec "$@"'
     stand_in dpkg-query <<'SCRIPT'

@@ -8,7 +8,7 @@ set -o pipefail
 setup() {
     source "$BATS_TEST_DIRNAME/observe.bash"
     server_create 'UseSendfile off'
-    head -c 6000000 /dev/urandom >"$server/files/big"
+    random_bytes 6000000 >"$server/files/big"
     directives 'TransferMMapEngine on' "TransferMMapFile $server/files/big"
     preload=("LD_PRELOAD=$library" "XFERMMAP_CONF=$server/preload.conf" "XFERMMAP_WAY=$XFERMMAP_WAY")
     command=("$proftpd" -c "$server/proftpd.conf")
@@ -16,10 +16,12 @@ setup() {
 
 teardown() {
     server_remove
+    end_started
 }
 
 # Run a server that stays in the foreground, for server_stop to stop.
 in_foreground() {
+    server_settle
     setsid "$@" </dev/null >>"$server/log" 2>&1 3>&- &
     echo $! >"$server/group"
     server_await server_is_up_or_gone
@@ -54,7 +56,9 @@ has_listened() {
 
 # Arguments: what to run it with.
 into_background() {
+    server_settle
     "$@" env "${preload[@]}" "${command[@]}" </dev/null >>"$server/log" 2>&1 3>&- &
+    started+=($!)
     server_await test -s "$server/pid"
     cp "$server/pid" "$server/group" # it has made itself a process group
     server_await server_is_up
@@ -73,6 +77,7 @@ into_background() {
 
 # Then it listens before it forks, too, on a socket that is not for clients.
 @test "as a daemon that ftpdctl talks to" {
+    needs_disk
     needs_insight
     sed -i "s|ControlsEngine off|ControlsEngine on\n ControlsSocket $server/ftpdctl|" "$server/proftpd.conf"
     into_background strace -f -o "$server/trace" -e trace=clone -e inject=clone:delay_enter=500000
@@ -98,6 +103,7 @@ into_background() {
 # As inetd does: for each connection a server, whose standard input and output it is. Without its prctl() strace can see
 # what its descriptors are, be it root's or not.
 @test "by inetd, one server for each connection" {
+    needs_disk
     sed -i 's/ServerType standalone/ServerType inetd/' "$server/proftpd.conf"
     cat >"$server/inetd" <<'PYTHON'
 import os, socket, sys

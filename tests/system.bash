@@ -4,7 +4,7 @@
 # mirror that this machine has its own packages from.
 system() {
     local directory=$1 release=$2 from=() options=()
-    rm -rf "${directory:?}"
+    rm -rf --one-file-system "${directory:?}" # should something be mounted there
     mkdir -p "${directory%/*}"
     if is_ubuntu "$release"; then
         options=("--components=main,universe" --keyring="$PWD/build/keyring/usr/share/keyrings/ubuntu-archive-keyring.gpg")

@@ -10,11 +10,12 @@ setup() {
     python=/usr/bin/python3 # the modules are Debian's
     server_create 'UseSendfile off'
     files=$server/files
-    head -c 9000001 /dev/urandom >"$files/big"
-    head -c 5000 /dev/urandom >"$files/small"
+    random_bytes 9000001 >"$files/big"
+    random_bytes 5000 >"$files/small"
 }
 
 teardown() {
+    end_started
     server_remove
 }
 
@@ -115,6 +116,7 @@ checked() {
 }
 
 @test "check sees what of a file is in memory" {
+    needs_disk
     forget_pages "$files/big"
     directives "TransferMMapFile $files/big"
     checked
@@ -473,11 +475,10 @@ INSIDE
     directives 'TransferMMapEngine on'
     server_start preloaded
     timeout 10 "$tool" status -f "$server/status" --watch >"$server/watched" 3>&- &
-    local watching=$!
+    started+=($!)
     server_await test -s "$server/watched"
     ftp_get big --limit-rate 3M | cmp "$files/big" -
     server_await grep -qE '^Now: [1-9][0-9.]* (M|K)iB/s from memory, 0 B/s by the kernel$' "$server/watched"
-    kill "$watching"
 }
 
 @test "status --output replaces a file, by a whole one or not at all" {
@@ -619,8 +620,8 @@ PYTHON
 # Downloads by eight clients at once, $1 each: whole and resumed; of listed files, large and small, and of others. Before
 # that, a session that downloads nothing, to see what each session opens besides.
 download_at_random() {
-    head -c 1200001 /dev/urandom >"$files/listed"
-    head -c 100 /dev/urandom >"$files/tiny"
+    random_bytes 1200001 >"$files/listed"
+    random_bytes 100 >"$files/tiny"
     : >"$files/empty"
     directives 'TransferMMapEngine on' 'TransferMMapMinSize 1 MB' "TransferMMapFile $files/listed $files/small"
     server_start preloaded

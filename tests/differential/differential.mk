@@ -15,7 +15,9 @@ build/differential: $(differential_sources) $(wildcard tests/differential/*.h) s
 build/scarce.so: tests/differential/scarce.c Makefile
 	$(call program,-fPIC -shared)
 
-fuzz: all build/differential build/scarce.so
+fuzz:
+	@tests/setup build
+	@$(MAKE) --no-print-directory all build/differential build/scarce.so
 	build/differential --seconds $(SECONDS) --seeds $(SEEDS) --steps $(STEPS) --jobs $$(nproc) \
 	    --scarce build/scarce.so build/libxfermmap.so
 

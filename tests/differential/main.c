@@ -45,7 +45,7 @@ static struct totals {
 
 enum { MOST_SHOWN = 30 /* steps */ };
 
-static char scratch[] = "/tmp/differential.XXXXXX";
+static char scratch[1024];
 
 static void give_up(const char *what)
 {
@@ -335,9 +335,11 @@ static void run_job(unsigned job, double until)
 static int run_jobs(void)
 {
     double start = now(), until = asked.seconds > 0 ? start + asked.seconds : 0;
+    const char *parent = getenv("TMPDIR");
     int status, worst = 0;
 
     totals = mmap(NULL, sizeof *totals, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    (void)snprintf(scratch, sizeof scratch, "%s/differential.XXXXXX", parent != NULL ? parent : "/tmp");
     if (totals == MAP_FAILED || mkdtemp(scratch) == NULL || chmod(scratch, 0755) != 0)
         give_up(scratch);
     for (unsigned job = 0; job < asked.jobs; job++) {

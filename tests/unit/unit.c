@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <ftw.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static char directory[] = "/tmp/xfermmap-unit.XXXXXX";
+static char directory[PATH_MAX];
 
 /* The faults are the library's, and the program's that the tests play: the sanitizer stays out. */
 __attribute__((weak)) const char *__asan_default_options(void)
@@ -63,7 +64,11 @@ static void set_watchdog(void)
 
 int unit_enter(void **state)
 {
+    const char *parent = getenv("TMPDIR");
+
     (void)state;
+    (void)snprintf(directory, sizeof directory, "%s/xfermmap-unit.XXXXXX",
+                   parent != NULL ? parent : "/tmp");
     (void)umask(022);
     set_watchdog();
     return mkdtemp(directory) != NULL ? chdir(directory) : -1;
