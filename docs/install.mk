@@ -58,6 +58,6 @@ machines:
 	@tests/setup machines
 	@tests/machines
 
-scripts += tests/matrix tests/machines tests/session tests/units docs/completion/xfermmap
+scripts += tests/matrix tests/machines tests/mounts tests/session tests/units docs/completion/xfermmap
 
 .PHONY: install uninstall deb matrix machines
