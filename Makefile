@@ -11,7 +11,8 @@
 # make install  as root; PREFIX=/usr/local, LIBDIR, SYSCONFDIR=/etc, DESTDIR; make uninstall
 # make deb      build a Debian package in build/deb
 # make matrix   all tests in other releases of Debian and Ubuntu, in chroots; ten minutes for each
-# make machines unit tests on other kernels and processors, and the package under systemd, in qemu
+# make machines unit tests on other kernels and processors, files on all kinds of file systems, and the
+#               package under systemd, in qemu
 # make lint     clang-tidy, cppcheck, shellcheck; make format applies clang-format
 # make clean    removes build/
 # make help     this list

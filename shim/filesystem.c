@@ -2,11 +2,14 @@
 
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/fs.h>
 #include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/vfs.h>
+#include <unistd.h>
 
 /* Not in older headers; the last is not in any (fs/ntfs3/super.c). */
 #ifndef FUSE_SUPER_MAGIC
@@ -23,12 +26,25 @@ static enum filesystem unless_holes(const struct stat64 *status, enum filesystem
     return status->st_blocks * 512 >= status->st_size ? filesystem : FILESYSTEM_HOLES;
 }
 
+/*
+ * 9p: statfs(2) gives the type of the server's file system (fs/9p/vfs_super.c, v9fs_statfs()). Its
+ * block size for ioctl(2) is the power of two that holds a message: larger than what statfs(2)
+ * gives, and than a page, which no other file system has.
+ */
+static bool is_shared_by_server(int fd, const struct statfs *system)
+{
+    uint32_t size[2] = {0, 0}; /* the kernel writes one, qemu-user a long */
+
+    return ioctl(fd, FIGETBSZ, size) == 0 && (uint64_t)size[0] > (uint64_t)system->f_bsize &&
+           size[0] > (uint32_t)sysconf(_SC_PAGESIZE);
+}
+
 /* The reasons are in docs/compatibility.md, "File systems". */
 enum filesystem filesystem_of(int fd, const struct stat64 *status)
 {
     struct statfs system;
 
-    if (fstatfs(fd, &system) == -1)
+    if (fstatfs(fd, &system) == -1 || is_shared_by_server(fd, &system))
         return FILESYSTEM_UNMAPPED;
     switch ((uint32_t)system.f_type) { /* signed, and of 32 or 64 bits */
     case EXT4_SUPER_MAGIC:             /* that of ext2 and ext3, too */

@@ -195,7 +195,7 @@ reads_the_same() {
     expected=$(reads_on "$@")
     $make
     actual=$(reads_on "$@" env LD_PRELOAD="$library" XFERMMAP_CONF="$server/preload.conf" XFERMMAP_PROCESS=python3)
-    [[ $actual == "$expected" ]] || { printf '%s\n' "by the kernel: $expected" "with the library: $actual"; return 1; } >&2
+    [[ $actual == "$expected" ]] || { printf '%s\n' "after $2" "by the kernel: $expected" "with the library: $actual"; return 1; } >&2
 }
 
 # ---- one session, step by step ----
