@@ -191,6 +191,7 @@ PYTHON
 reads_the_same() {
     local expected actual
     rm -f "$server/status"
+    # shellcheck disable=SC2154 # the test's
     $make
     expected=$(reads_on "$@")
     $make
