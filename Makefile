@@ -12,7 +12,8 @@
 # make deb      build a Debian package in build/deb
 # make matrix   all tests on fresh machines, in chroots: releases of Debian and Ubuntu, a container,
 #               a user with sudo and others, see tests/matrix; ten minutes for each
-# make machines unit tests on other kernels and processors, and the package under systemd, in qemu
+# make machines unit tests on other kernels and processors, files on all kinds of file systems, and
+#               the package under systemd, in qemu
 # make lint     clang-tidy, cppcheck, shellcheck; make format applies clang-format
 # make clean    removes build/
 # make help     this list

@@ -1,12 +1,17 @@
 #include "filesystem.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <linux/fs.h>
 #include <linux/magic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/sysmacros.h>
 #include <sys/vfs.h>
+#include <unistd.h>
 
 /* Not in older headers; the last is not in any (fs/ntfs3/super.c). */
 #ifndef FUSE_SUPER_MAGIC
@@ -23,12 +28,28 @@ static enum filesystem unless_holes(const struct stat64 *status, enum filesystem
     return status->st_blocks * 512 >= status->st_size ? filesystem : FILESYSTEM_HOLES;
 }
 
+/*
+ * 9p: statfs(2) gives the type of the server's file system (fs/9p/vfs_super.c, v9fs_statfs()). As
+ * on NFS there is no device, and a block is what a message holds, more than a page. But NFS has
+ * handles.
+ */
+static bool is_9p(int fd, const struct stat64 *status)
+{
+    uint32_t size[2] = {0, 0}; /* the kernel writes one, qemu-user a long */
+    struct file_handle none = {.handle_bytes = 0};
+    int mount;
+
+    return major(status->st_dev) == 0 && ioctl(fd, FIGETBSZ, size) == 0 &&
+           size[0] > (uint32_t)sysconf(_SC_PAGESIZE) &&
+           name_to_handle_at(fd, "", &none, &mount, AT_EMPTY_PATH) == -1 && errno != EOVERFLOW;
+}
+
 /* The reasons are in docs/compatibility.md, "File systems". */
 enum filesystem filesystem_of(int fd, const struct stat64 *status)
 {
     struct statfs system;
 
-    if (fstatfs(fd, &system) == -1)
+    if (fstatfs(fd, &system) == -1 || is_9p(fd, status))
         return FILESYSTEM_UNMAPPED;
     switch ((uint32_t)system.f_type) { /* signed, and of 32 or 64 bits */
     case EXT4_SUPER_MAGIC:             /* that of ext2 and ext3, too */

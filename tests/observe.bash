@@ -210,6 +210,32 @@ broken_mount() {
     disk_mount "$server/original" "$1" "$2" 0
 }
 
+# ---- a file that changes while it is read ----
+
+# Read some of file $1, do $2, read on, and print what that was.
+reads_on() {
+    "${@:3}" /usr/bin/python3 - "$1" "$2" <<'PYTHON'
+import os, sys, time
+name, act = sys.argv[1:]
+fd = os.open(name, os.O_RDONLY)
+assert os.read(fd, 65536) == b"o" * 65536 and os.pread(fd, 65536, 65536) == b"o" * 65536
+exec(act)
+print(os.read(fd, 16384)[:3], len(os.read(fd, 16384)), os.pread(fd, 3, 0))
+PYTHON
+}
+
+# The same by the kernel and with the library, which counts in a new status file. $make makes the file $1 before.
+reads_the_same() {
+    local expected actual
+    rm -f "$server/status"
+    # shellcheck disable=SC2154 # the test's
+    $make
+    expected=$(reads_on "$@")
+    $make
+    actual=$(reads_on "$@" env LD_PRELOAD="$library" XFERMMAP_CONF="$server/preload.conf" XFERMMAP_PROCESS=python3)
+    [[ $actual == "$expected" ]] || { printf '%s\n' "after $2" "by the kernel: $expected" "with the library: $actual"; return 1; } >&2
+}
+
 # ---- one session, step by step ----
 
 # Leaves the session's process in $session.
