@@ -1,6 +1,7 @@
 #!/usr/bin/env bats
 # The runner of the tests: where their files are, and that nothing of a test outlives the run. In a copy of the project
 # that has other tests.
+# shellcheck disable=SC2030,SC2031 # a test's variables are its own
 
 bats_require_minimum_version 1.5.0
 
@@ -107,7 +108,7 @@ place_is() {
         # shellcheck disable=SC2016 # its own variables
         echo 'for last; do :; done; case $last in'
         printf '%s) echo %s ;;\n' /tmp "$2" /var/tmp "$3" "*" "$4"
-        echo esac
+        echo 'esac'
     } >"$copy/bin/stat"
     chmod +x "$copy/bin/stat"
     run -0 --separate-stderr env -u TMPDIR PATH="$copy/bin:$PATH" "$copy/tests/place"

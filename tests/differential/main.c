@@ -339,7 +339,8 @@ static int run_jobs(void)
     int status, worst = 0;
 
     totals = mmap(NULL, sizeof *totals, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    (void)snprintf(scratch, sizeof scratch, "%s/differential.XXXXXX", parent != NULL ? parent : "/tmp");
+    (void)snprintf(scratch, sizeof scratch, "%s/differential.XXXXXX",
+                   parent != NULL ? parent : "/tmp");
     if (totals == MAP_FAILED || mkdtemp(scratch) == NULL || chmod(scratch, 0755) != 0)
         give_up(scratch);
     for (unsigned job = 0; job < asked.jobs; job++) {
