@@ -172,10 +172,12 @@ server_is_up_or_gone() {
     server_is_up || server_is_gone
 }
 
+# Half a minute at most. Asking costs processor time that the others need, so it gets rarer.
 server_await() {
-    for _ in {1..1500}; do
+    local turn
+    for turn in {1..300}; do
         "$@" && return 0
-        sleep 0.02
+        if [[ $turn -le 10 ]]; then sleep 0.02; else sleep 0.1; fi
     done
     return 1
 }
