@@ -220,7 +220,10 @@ name, act = sys.argv[1:]
 fd = os.open(name, os.O_RDONLY)
 assert os.read(fd, 65536) == b"o" * 65536 and os.pread(fd, 65536, 65536) == b"o" * 65536
 exec(act)
-print(os.read(fd, 16384)[:3], len(os.read(fd, 16384)), os.pread(fd, 3, 0))
+try:
+    print(os.read(fd, 16384)[:3], len(os.read(fd, 16384)), os.pread(fd, 3, 0))
+except OSError as error:
+    print(error)
 PYTHON
 }
 
