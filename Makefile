@@ -109,7 +109,7 @@ demo:
 bench:
 	@tests/setup build bench
 	@$(MAKE) --no-print-directory all build/perread build/faultfs
-	@bench/measure.py $(if $(QUICK),--quick) $(if $(RUNS),--runs $(RUNS)) $(SCENARIOS)
+	@place=$$(tests/place) && TMPDIR=$$place bench/measure.py $(if $(QUICK),--quick) $(if $(RUNS),--runs $(RUNS)) $(SCENARIOS)
 	@bench/report.py $(if $(PUBLISH),--publish)
 
 build/perread: bench/perread.c Makefile

@@ -143,7 +143,16 @@ become_plain_user() {
 
 # The server shuts others out of its memory and its descriptors, prctl(PR_SET_DUMPABLE), be they the user who runs it.
 needs_insight() {
-    [[ $EUID -eq 0 ]] || skip 'only root can look into a server at work'
+    if [[ $EUID -ne 0 ]] || ! is_allowed 19 || ! is_allowed 14; then
+        skip 'only root can look into a server at work, with CAP_SYS_PTRACE and CAP_IPC_LOCK'
+    fi
+}
+
+# Whether root has the capability of this number here, capabilities(7): in a container it may not.
+is_allowed() {
+    local bounding
+    bounding=$(sed -n 's/^CapBnd:[^0-9a-f]*//p' /proc/self/status)
+    [[ $((16#$bounding >> $1 & 1)) -eq 1 ]]
 }
 
 needs_namespaces() {
@@ -174,6 +183,7 @@ type_of_place() {
 needs_fuse() {
     [[ -x "$project/build/faultfs" ]] || { echo 'build/faultfs is missing: run make check' >&2; return 1; }
     [[ -r /dev/fuse && -w /dev/fuse ]] || skip '/dev/fuse is missing, or not for this user'
+    is_allowed 21 || skip 'mounting takes CAP_SYS_ADMIN'
 }
 
 # The server takes its time to close what it had of a session that has ended, and a former keeper to go.
