@@ -752,6 +752,7 @@ PYTHON
 
 @test "200 sessions in the middle of a listed file of 1 GiB have less than 1 MiB more each" {
     needs_insight
+    needs_disk
     truncate -s 1G "$files/huge"
     serve huge
     python3 - "$(<"$server/address")" "$(<"$server/ftp_port")" "$account" "$master" <<'PYTHON'
