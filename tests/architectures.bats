@@ -49,6 +49,7 @@ compile() {
 
 # reads START: from there on the file is the tail, four times, and most of it, but for sendfile, was read from memory.
 reads() {
+    needs_disk
     compile build/libxfermmap.so
     "$gnu-gcc" -D_GNU_SOURCE -Wall -Wextra -Werror "${flags[@]}" -o "$server/reader" "$BATS_TEST_DIRNAME/reader.c"
     XFERMMAP_CONF="$server/preload.conf" XFERMMAP_PROCESS='*' "${emulator[@]}" -L "/usr/$gnu" \

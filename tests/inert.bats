@@ -114,6 +114,7 @@ unaffected() {
 
 # How often the kernel is asked by cat, which has to deliver the file in any case.
 reads_of_cat() {
+    server_settle
     strace -y -s 0 -e 'trace=/^(p?readv?(64)?|sendfile(64)?|copy_file_range)$' -o "$server/trace" \
         -E "LD_PRELOAD=$library" -E "XFERMMAP_CONF=$server/preload.conf" -E "XFERMMAP_PROCESS=$1" \
         cat "$big" | cmp "$big" - >&2
@@ -136,6 +137,7 @@ reads_of_cat() {
 }
 
 served_alike() {
+    server_settle
     rm -f "$server/status"
     alike "$@"
     [[ $(counter BYTES) -gt 0 ]]

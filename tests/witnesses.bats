@@ -49,6 +49,7 @@ same() {
 served() {
     same "${@:2}"
     rm -f status
+    server_settle
     said_by with_library "$@" >/dev/null
     [[ $(counter BYTES) -gt 0 ]] || { echo "nothing from memory: $*"; return 1; } >&2
 }
@@ -173,6 +174,7 @@ SOURCE
         "$library" "$server/preload.conf" "$project/build/witnesses/usr/lib/openssh/sftp-server" >sftp-server
     chmod +x sftp-server
     printf 'get big copy\nget text copied\n' >"batch"
+    server_settle
     timeout 60 sftp -q -b batch -D "$server/sftp-server"
     cmp big copy
     cmp text copied
@@ -189,6 +191,7 @@ SOURCE
     mkdir files
     cp big text files
     printf 'visitor\nvisitor\n' | "$bin/bin/pure-pw" useradd visitor -f users -u nobody -g nogroup -d "$server/files" -m -F users.pdb
+    server_settle
     # shellcheck disable=SC2016 # for the inner shell
     unshare --mount sh -c 'mount -t tmpfs tmpfs /run; exec "$@"' - env LD_PRELOAD="$library" \
         XFERMMAP_CONF="$server/preload.conf" XFERMMAP_PROCESS=pure-ftpd "$bin/sbin/pure-ftpd" -S "$address,$port" \

@@ -18,7 +18,7 @@ build/scarce.so: tests/differential/scarce.c Makefile
 fuzz:
 	@tests/setup build
 	@$(MAKE) --no-print-directory all build/differential build/scarce.so
-	build/differential --seconds $(SECONDS) --seeds $(SEEDS) --steps $(STEPS) --jobs $$(nproc) \
+	place=$$(tests/place) && TMPDIR=$$place build/differential --seconds $(SECONDS) --seeds $(SEEDS) --steps $(STEPS) --jobs $$(nproc) \
 	    --scarce build/scarce.so build/libxfermmap.so
 
 .PHONY: fuzz
