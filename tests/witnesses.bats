@@ -74,6 +74,7 @@ served() {
 }
 
 @test "tar and gzip" {
+    needs_no_overlay # a read of compressed bytes that ends with a zero is left to the kernel
     served tar tar -cf - big text
     tar -cf archive.tar big text
     served tar tar -xOf archive.tar
