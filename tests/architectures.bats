@@ -62,7 +62,7 @@ reads() {
 # Without the program of many threads, which is nothing without its sanitizer. Some of the others wait most of their time,
 # and one takes half of all the rest.
 rooms_pass() {
-    local source programs=() apart=() program passed=0 left_out=0 broken=0
+    local source programs=() apart=() running=() program passed=0 left_out=0 broken=0
     [[ -e $project/build/foreign/$architecture/usr ]] || skip "apt found no cmocka for $architecture"
     for source in "$project"/tests/unit/test_*.c; do
         program=build/unit/plain/$(basename "$source" .c)
@@ -76,9 +76,10 @@ rooms_pass() {
     compile "${apart[@]}" "${programs[@]}"
     for program in "${apart[@]}"; do
         run_in_turn "$program" 3>&- &
+        running+=($!)
     done
     run_in_turn "${programs[@]}"
-    wait
+    wait "${running[@]}" # not for bats' own timer
     for program in "${apart[@]}" "${programs[@]}"; do
         is_complete "$tree/$program" || broken=$((broken + 1))
     done
