@@ -43,8 +43,7 @@ in_foreground() {
     setsid "$@" env "LD_PRELOAD=${preload:-$library}" "XFERMMAP_CONF=$server/preload.conf" "$proftpd" -n \
         -c "$server/proftpd.conf" </dev/null >>"$server/log" 2>&1 3>&- &
     echo $! >"$server/group"
-    server_await server_is_up_or_gone
-    server_is_up || { cat "$server/log"; return 1; }
+    { server_await server_is_up_or_gone && ! server_is_gone; } || { cat "$server/log"; return 1; }
     master=$(<"$server/pid")
 }
 

@@ -146,8 +146,8 @@ server_launch() {
     setsid "${command[@]}" </dev/null >>"$server/log" 2>&1 3>&- &
     echo $! >"$server/group"
 
-    server_await server_is_up_or_gone
-    server_is_up || { server_stop; return 1; }
+    # not asked again whether it is up: a list of sockets that change meanwhile may lack one
+    { server_await server_is_up_or_gone && ! server_is_gone; } || { server_stop; return 1; }
 }
 
 # Asked of the kernel: connecting to find out would be a session too many for whoever counts them.

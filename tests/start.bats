@@ -24,8 +24,7 @@ in_foreground() {
     server_settle
     setsid "$@" </dev/null >>"$server/log" 2>&1 3>&- &
     echo $! >"$server/group"
-    server_await server_is_up_or_gone
-    server_is_up || { cat "$server/log"; return 1; }
+    { server_await server_is_up_or_gone && ! server_is_gone; } || { cat "$server/log"; return 1; }
     server_await listed_are_in
 }
 
