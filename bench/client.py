@@ -36,7 +36,7 @@ def download(ftp, name):
         if isinstance(data, ssl.SSLSocket):
             while data.recv_into(PIECE):
                 pass
-        else:  # the kernel throws it away: tcp(7)
+        else:  # the kernel discards it: tcp(7)
             while data.recv_into(PIECE, len(PIECE), socket.MSG_TRUNC):
                 pass
     ftp.voidresp()

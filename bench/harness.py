@@ -43,7 +43,7 @@ def listens(port):
 def children(pid):
     try:
         return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except FileNotFoundError:  # it has ended
+    except FileNotFoundError:  # it has exited
         return []
 
 

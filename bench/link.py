@@ -9,7 +9,7 @@ LOOPBACK = "loopback"
 
 
 class Loopback:
-    address = None  # the server's own choice
+    address = None  # the server's default
     client = ()  # what the client is started with
 
     def remove(self):
