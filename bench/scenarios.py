@@ -1,4 +1,4 @@
-"""What is measured: each scenario is files, a client, a place where it is, and the ways to serve that are compared."""
+"""The scenarios: each has files, a client, its link, and the ways to serve that are compared."""
 
 import os
 import shutil
