@@ -247,7 +247,7 @@ downloaded_and_logged() {
     list_in_container
     sed -i "s| $files/absent||" "$server/preload.conf"
     mkfifo "$server/go"
-    # variables of the inner shell
+    # shellcheck disable=SC2016 # variables of the inner shell
     hidepid=2 setsid unshare -U -m -p -n --fork --kill-child bash -c 'read -r _ <"$1/go"; shift; exec "$@"' - "$server" "$inside" \
         bash -c 'ip link set lo up; exec "$@"' - env "${preload[@]}" "$proftpd" -n -c "$server/proftpd.conf" \
         </dev/null >>"$server/log" 2>&1 3>&- &
