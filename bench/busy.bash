@@ -1,6 +1,6 @@
-# Whether a machine is quiet enough to take times. To be sourced.
+# True if the machine is quiet enough for timings. To be sourced.
 
-# The load average would not do: it still has what ran a minute ago, such as the compiler.
+# Do not use the load average: it still counts what ran a minute ago, such as the compiler.
 warn_if_busy() {
     local before after
     before=$(ticks)
@@ -14,7 +14,7 @@ warn_if_busy() {
     }'
 }
 
-# Of all processors since the start: busy, with other guests of the host too, and in all.
+# Ticks of all processors since boot: busy, including other guests of the host, and total.
 ticks() {
     awk '/^cpu / { all = $2 + $3 + $4 + $5 + $6 + $7 + $8 + $9; print all - $5 - $6, all }' /proc/stat
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Download files in one session, and throw them away: bench/client.py PROTOCOL ADDRESS PORT ACCOUNT KEY NAME ...
+"""Download files in one session, and discard them: bench/client.py PROTOCOL ADDRESS PORT ACCOUNT KEY NAME ...
 
 Prints "done" while the session is still open, and ends it with its own input. PROTOCOL: ftp, ftps, mode-z, ascii, sftp;
 "sessions" is ftp, but 20 files each.
@@ -36,7 +36,7 @@ def download(ftp, name):
         if isinstance(data, ssl.SSLSocket):
             while data.recv_into(PIECE):
                 pass
-        else:  # the kernel throws it away: tcp(7)
+        else:  # the kernel discards it: tcp(7)
             while data.recv_into(PIECE, len(PIECE), socket.MSG_TRUNC):
                 pass
     ftp.voidresp()

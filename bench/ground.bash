@@ -1,15 +1,15 @@
-# What the measurements of listed files stand on: a disk made slow, cold files, medians. To be sourced.
+# Common to the measurements of listed files: a slow disk, cold files, medians. To be sourced.
 
 source "${BASH_SOURCE[0]%/*}/../tests/observe.bash"
 
-groups=() # the control groups that we made, and left again
+groups=() # the control groups that we made, and removed again
 
 not_measured() {
     echo "Not measured: $1." >&2
     exit 0
 }
 
-# Make a group of a controller, version 1. What is set in it holds for what is started between group_enter and group_leave.
+# Make a version 1 group of a controller. It applies to processes started between group_enter and group_leave.
 group_create() {
     local root=/sys/fs/cgroup/$1
     [[ $EUID -eq 0 && -w $root/cgroup.procs ]] || not_measured "this takes root, and the control group $root (version 1)"
@@ -39,7 +39,7 @@ groups_remove() {
     server_await rmdir "${groups[@]}" 2>/dev/null
 }
 
-# Have the device of a file read no more than so many bytes a second for the group.
+# Limit the group's reads from the device of a file to so many bytes a second.
 throttle_reads() {
     local device
     device=$(stat -c '%Hd:%Ld' "$1")
@@ -50,14 +50,14 @@ throttle_reads() {
     echo "$device $2" >"$group/blkio.throttle.read_bps_device"
 }
 
-# For bench/measure.py: times of a way in a scenario, milliseconds in one argument.
+# For bench/measure.py: a way's times in a scenario, milliseconds in one argument.
 record() {
     [[ ${RESULTS:-} ]] || return 0
     tr ' ' '\n' <<<"${3# }" | awk -v OFS='\t' -v scenario="$1" -v way="$2" '{ print scenario, way, "wall", $1 / 1000 }' \
         >>"$RESULTS"
 }
 
-# Of times of two ways, in turns, each in one argument: what the first takes of the second.
+# Print the first way's time as a share of the second's. Each argument has a way's times, taken in turns.
 ratio() {
     PYTHONPATH=$project/bench python3 -B - "$@" <<'PYTHON'
 import sys

@@ -12,11 +12,11 @@ ACCOUNT = "visitor"
 
 
 class Unavailable(Exception):
-    """This machine has not got what a scenario needs; says what."""
+    """This machine lacks something that a scenario needs; the message names it."""
 
 
 def must(*command):
-    """What a command prints; without it, or if it fails, a scenario can't be measured."""
+    """Return a command's output. If it is missing or fails, the scenario can't be measured."""
     try:
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError) as error:
@@ -36,14 +36,14 @@ class Way:
 
 
 def listens(port):
-    """Whether a socket does, on this port of IPv4."""
+    """True if a socket listens on this port of IPv4."""
     return f":{int(port):04X} 00000000:0000 0A" in Path("/proc/net/tcp").read_text()
 
 
 def children(pid):
     try:
         return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
-    except FileNotFoundError:  # it has ended
+    except FileNotFoundError:  # it has exited
         return []
 
 
@@ -87,7 +87,7 @@ class Server:
         return self.peer.process.pid if self.peer else int((self.directory / "pid").read_text())
 
     def client(self, protocol, names):
-        """Start a client: bench/client.py. What it is at shows when its output has a line."""
+        """Start a client: bench/client.py. A line of its output reports progress."""
         if protocol == "sftp":
             self.call("eval", 'ssh-keygen -e -f "$server/key.pem" >"$server/authorized_keys"')
         port = (self.directory / f"{'s' * (protocol == 'sftp')}ftp_port").read_text().strip()
@@ -113,7 +113,7 @@ class Server:
         return (int(fields[13]) + int(fields[14])) / os.sysconf("SC_CLK_TCK")
 
     def memory_of_sessions(self):
-        """MiB that are the sessions' own: proc(5), "smaps_rollup"."""
+        """Private memory of the sessions, MiB: proc(5), "smaps_rollup"."""
         total = 0
         for pid in self.sessions():
             lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:]

@@ -1,4 +1,4 @@
-"""Where the client is: over loopback, or at the other end of a pair of virtual interfaces with a rate limit."""
+"""The link to the client: loopback, or a pair of virtual interfaces with a rate limit."""
 
 import os
 import subprocess
@@ -9,7 +9,7 @@ LOOPBACK = "loopback"
 
 
 class Loopback:
-    address = None  # the server's own choice
+    address = None  # the server's default
     client = ()  # what the client is started with
 
     def remove(self):
@@ -17,7 +17,7 @@ class Loopback:
 
 
 class Link:
-    """The server's end is limited by tbf; the client's is in a network namespace of its own."""
+    """tbf limits the server's end; the client's is in another network namespace."""
 
     def __init__(self, rate):
         self.name = f"xfermmap-{os.getpid()}"

@@ -48,7 +48,7 @@ def measure(scenario, runs, record):
     try:
         scenario.prepare(server)
         for run in range(runs + 1):  # the first warms up
-            first = run % len(ways)  # who may have it better, or worse
+            first = run % len(ways)  # the position in a round may help or hurt
             for way in ways[first:] + ways[:first]:
                 print(f"\r{scenario.name}: {run}/{runs} {way.name:40.40}", end="", file=sys.stderr, flush=True)
                 try:
@@ -97,7 +97,7 @@ def forget(scenarios):
 
 
 def main():
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # nothing is left behind
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # leave nothing behind
     parser = argparse.ArgumentParser(description="Measure the server with and without the library, in turns.")
     parser.add_argument("--runs", type=int, default=11)
     parser.add_argument("--quick", action="store_true", help="some of the scenarios, 3 runs: in a few minutes")

@@ -1,4 +1,4 @@
-"""Other FTP servers of the same distribution: for the comparison with what one could run instead."""
+"""Other FTP servers of the same distribution: to compare with."""
 
 import subprocess
 import time

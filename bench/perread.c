@@ -1,11 +1,12 @@
 /*
- * What one read costs, nanoseconds of CPU time, by what answers it. To be run with the library
+ * Measure the CPU time of one read in nanoseconds, by what answers it. Run it with the library
  * preloaded:
  *
  *     LD_PRELOAD=libxfermmap.so XFERMMAP_PROCESS=perread perread FILE ROUNDS
  *
- * The file is read from end to end in pieces of 16 KiB, by the ways below in turns. It should be
- * larger than the processor's caches, and in the page cache. Prints a line for each round and way.
+ * Read the file from end to end in pieces of 16 KiB, in each of the ways below in turn. The file
+ * should be larger than the processor's caches, and in the page cache. Print a line for each round
+ * and way.
  */
 #include <dlfcn.h>
 #include <fcntl.h>
@@ -19,13 +20,13 @@
 
 enum { PIECE = 16 << 10, UNSERVED_READS = 500000 };
 
-/* libc's own, past the library: what the calls of a program reach without it */
+/* libc's own functions, which programs reach without the library */
 static ssize_t (*libc_read)(int, void *, size_t);
 static ssize_t (*libc_pread)(int, void *, size_t, off_t);
 
 static char buffer[PIECE] __attribute__((aligned(4096)));
 static const char *file;
-static const char *mapping; /* of the file, all of its pages present */
+static const char *mapping; /* of the file, with all pages present */
 static off_t size;
 static int zero;
 
@@ -58,8 +59,8 @@ static int open_file(void)
     return fd;
 }
 
-/* The time of the last pass. The first touch of a mapped page makes its entry in the page table,
- * which is expensive in some virtual machines: to leave that out takes a second pass. */
+/* The time of the last pass. The first touch of a mapped page fills its page table entry, which is
+ * expensive in some virtual machines: a second pass leaves that out. */
 static double pass(ssize_t (*reads)(int, void *, size_t, off_t), int passes)
 {
     int fd = open_file();

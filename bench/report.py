@@ -67,13 +67,13 @@ def read_results():
 
 
 def ratio(ours, theirs):
-    """Of each turn, for the machine is faster in one hour than in the next: the median, the least and the most."""
+    """Of each turn, as the machine's speed varies by the hour: the median, the least and the most."""
     shares = [mine / (other or 0.001) for mine, other in zip(ours, theirs, strict=True)]
     return median(shares), min(shares), max(shares)
 
 
 def machine():
-    """What the figures were taken on."""
+    """The machine of the measurements."""
     processors = Path("/proc/cpuinfo").read_text(encoding="utf-8")
     model = re.search(r"^model name\s*: (.*)$", processors, re.M)
     server = subprocess.run(["bash", "-c", 'source "$0"; "$proftpd" --version', PROJECT / "tests/server.bash"],

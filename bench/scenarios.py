@@ -1,4 +1,4 @@
-"""What is measured: each scenario is files, a client, a place where it is, and the ways to serve that are compared."""
+"""The scenarios: each has files, a client, its link, and the ways to serve that are compared."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ USUAL = LINKS[1]
 ON = ("TransferMMapEngine on",)
 SENDFILE = ("UseSendfile on",)
 
-# The first is what all are compared with. The second is the same again: what differs there is the machine's doing.
+# All are compared with the first. The second repeats it: what differs there is noise.
 WITHOUT, AGAIN = Way("without"), Way("without, again")
 WITH = Way("with", ON)
 LISTED = Way("listed", ON + ("TransferMMapFile {files}/data*",))
@@ -136,7 +136,7 @@ class SlowDisk(Scenario):
             self.group.rmdir()
 
 
-# By bench/perread.c, which takes its turns by itself.
+# By bench/perread.c, which takes turns by itself.
 READS = Scenario("single reads", [], figures=("ns",))
 
 

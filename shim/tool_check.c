@@ -21,9 +21,9 @@
 
 struct options {
     const char *directives;
-    bool named;         /* by an option */
-    const char *server; /* the server's own configuration, NULL: where it is by default */
-    char **paths;       /* ended by NULL; NULL: none, all that is listed */
+    bool named;         /* by -c */
+    const char *server; /* the server's configuration, NULL: the default path */
+    char **paths;       /* ended by NULL; NULL: all listed files */
 };
 
 static error_t parse(int key, char *argument, struct argp_state *state)
@@ -105,7 +105,7 @@ static void print_memory(const struct config *config, const struct sum *sum)
                      tool_size(lock).text);
 }
 
-/* @return whether all of them would be kept */
+/* @return true: all of them would be kept */
 static bool print_files(const struct config *config)
 {
     struct listed listed = {.count = 0};
@@ -119,16 +119,16 @@ static bool print_files(const struct config *config)
     return sum.wrong == 0 && fflush(stdout) == 0;
 }
 
-/* ---- their parent ---- */
+/* ---- the parent ---- */
 
-/* @return whether all of them would be kept; with paths, what tool_print_paths() says */
+/* @return true: all of them would be kept; with paths, as tool_print_paths() */
 static bool check_files(const struct config *config, char *const *paths, const char *sendfile)
 {
     enum watchdog_event event = WATCHDOG_HUNG;
     int exit_status = TOOL_TROUBLE;
 
     if (fflush(stdout) == EOF)
-        return false; /* errno: main() tells it */
+        return false; /* errno: main() prints it */
     while (event == WATCHDOG_HUNG || event == WATCHDOG_RUNNING) {
         struct pollfd child = {.fd = watchdog_descriptor(), .events = POLLIN};
         if (event == WATCHDOG_RUNNING)
@@ -146,7 +146,7 @@ static bool check_files(const struct config *config, char *const *paths, const c
 
 /* ---- the directives ---- */
 
-/* In the unit that shows it exactly. @param none  what stands for 0 */
+/* Print a size in the largest unit that shows it exactly. @param none  printed for 0 */
 static void print_size(const char *directive, off64_t size, const char *none)
 {
     static const char units[][3] = {"B", "KB", "MB", "GB", "TB"};
@@ -209,10 +209,10 @@ static void print_directives(const struct config *config)
 }
 
 /*
- * Read the server's own configuration.
- * @param path    out: its place
+ * Read the server's configuration.
+ * @param path    out: its path
  * @param server  out: to be freed
- * @return whether it could be read; it is told if not, and it was asked for
+ * @return false: it can't be read; prints an error if the user named it
  */
 static bool read_server(const struct config *config, const struct options *options,
                         const char **path, struct config *server)
@@ -227,7 +227,7 @@ static bool read_server(const struct config *config, const struct options *optio
     return fine;
 }
 
-/* @return false: the server's configuration that was asked for can't be read */
+/* @return false: the server configuration that the user named can't be read */
 static bool check_server(const struct config *config, const struct options *options)
 {
     const char *path;
@@ -252,7 +252,7 @@ static bool check_server(const struct config *config, const struct options *opti
     return fine || options->server == NULL;
 }
 
-/* @return whether each path is served from memory or kept there, wherever the engine is on */
+/* @return true: each path is served from memory or kept there, where the engine is on */
 static bool check_paths(const struct config *config, const struct options *options)
 {
     const char *path;
@@ -266,7 +266,7 @@ static bool check_paths(const struct config *config, const struct options *optio
     return fine && (readable || options->server == NULL);
 }
 
-/* @return false: the running server uses another directive file, and that one is meant, perhaps */
+/* @return false: the running server uses another directive file, which the user may have meant */
 static bool check_running(const struct config *config, const struct options *options)
 {
     struct tool_snapshot snapshot = {.count = 0};
@@ -287,7 +287,7 @@ static bool check_running(const struct config *config, const struct options *opt
     return !other;
 }
 
-/* Where the library would write a file of its own. @return false: it could not, which is told */
+/* Check a path that the library would write to. @return false: it could not; prints why */
 static bool check_place(const char *directive, const char *path)
 {
     if (path == NULL || log_try(path))
@@ -302,10 +302,10 @@ static bool check_place(const char *directive, const char *path)
                   : errno == ELOOP  ? "is a link, and no link is followed; name what it leads to, "
                                       "or use TransferMMapLog stderr"
                                     : strerror(errno));
-    return path[0] != '/'; /* no failure: it may run with -n */
+    return path[0] != '/'; /* no failure: the server may run with -n */
 }
 
-/* @return whether all of it would be as it says */
+/* @return true: the directives would work as written */
 static bool check_valid(const struct config *config, const struct options *options)
 {
     bool fine = config->notes.count == 0;

@@ -7,11 +7,11 @@
 /* What the answers depend on. */
 struct terms {
     const struct config *config;
-    const char *sendfile; /* as of tool_print_paths() */
-    struct listed listed; /* as the keeper would have it */
+    const char *sendfile; /* see tool_print_paths() */
+    struct listed listed; /* as the keeper would list it */
 };
 
-/* @return why a session would leave the file to the kernel, to be freed; NULL: it maps it */
+/* @return why a session would leave the file to the kernel, to be freed; NULL: it would map it */
 static char *reason(const struct terms *terms, const struct listed_file *file)
 {
     char *text = NULL;
@@ -27,7 +27,7 @@ static char *reason(const struct terms *terms, const struct listed_file *file)
     return length != -1 ? text : NULL;
 }
 
-/* @return whether it is kept in memory */
+/* @return true: it is kept in memory */
 static bool print_listed(const struct terms *terms, const struct listed_file *file, FILE *out)
 {
     const struct listed_file *kept = listed_find(&terms->listed, file);
@@ -42,7 +42,7 @@ static bool print_listed(const struct terms *terms, const struct listed_file *fi
     return engine && kept != NULL && kept->problem == NULL;
 }
 
-/* @return whether the file is served from memory, or kept there */
+/* @return true: the file is served from memory, or kept there */
 static bool print_answer(const struct terms *terms, const struct listed_file *file, FILE *out)
 {
     char *why = reason(terms, file);

@@ -4,11 +4,11 @@
 #include <json-c/json.h>
 #include <string.h>
 
-/* What is told of each listed file, in JSON and for Prometheus. */
+/* The fields of each listed file, in JSON and for Prometheus. */
 static const struct column {
     const char *key;
     size_t member;                            /* of struct status_file */
-    const char *metric, *label, *type, *help; /* without help: as the one before */
+    const char *metric, *label, *type, *help; /* NULL help: same metric as the previous row */
 } columns[] = {
 #define AT(member) offsetof(struct status_file, member)
     {"size", AT(identity.size), "size_bytes", "", "gauge", "Size of a listed file."},
@@ -161,7 +161,7 @@ void tool_print_json(const struct tool_snapshot *snapshot, FILE *out)
 /* ---- Prometheus' text format: prometheus.io, "Exposition formats" ---- */
 
 static const struct metric {
-    const char *name, *label, *help; /* without help: as the one before */
+    const char *name, *label, *help; /* NULL help: same metric as the previous row */
 } metrics[STATUS_COUNTER_COUNT] = {
     [STATUS_MAPPED] = {"opens_total", "{way=\"mapped\"}", "Files opened, by how they are served."},
     [STATUS_SMALL] = {"opens_total", "{way=\"kernel_small\"}", NULL},

@@ -18,7 +18,7 @@ static FILE *open_of(const char *process, const char *name)
     return fopen(path, "re");
 }
 
-/* Whether the process runs a program of ProFTPD's. */
+/* True if the process runs a ProFTPD program. */
 static bool is_server(const char *process)
 {
     char name[32] = "";

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* As env(1) ends where it can't run the command. */
+/* Exit statuses of env(1) if it can't run the command. */
 enum { NOT_EXECUTABLE = 126, NOT_FOUND = 127 };
 
 struct options {
@@ -49,8 +49,8 @@ static const struct argp argp = {
            "\vExit status: the command's; 127 if it is not found, 126 if it can't be run.",
 };
 
-/* Beside this program, as make leaves it; or where it is installed; or where the loader finds it.
- */
+/* Look beside this program, where make puts it; in the installed place; or leave it to the loader.
+ * */
 static const char *library(void)
 {
     static char path[PATH_MAX];
@@ -65,7 +65,7 @@ static const char *library(void)
     return access(LIBDIR "/libxfermmap.so", R_OK) == 0 ? LIBDIR "/libxfermmap.so" : name;
 }
 
-/* Before what is preloaded anyway. @return false: errno */
+/* Put it first in LD_PRELOAD. @return false: errno */
 static bool preload(const char *path)
 {
     const char *others = getenv("LD_PRELOAD");
@@ -79,7 +79,7 @@ static bool preload(const char *path)
     return set;
 }
 
-/* Made absolute, for the server changes its directory. @return false: errno */
+/* Make the path absolute, as the server changes its directory. @return false: errno */
 static bool name_directives(const char *path)
 {
     char *absolute = realpath(path, NULL);
@@ -89,7 +89,7 @@ static bool name_directives(const char *path)
     return set;
 }
 
-/* Whether LD_PRELOAD, a list, can have it. */
+/* True if LD_PRELOAD, a list, can name the path. */
 static bool can_be_named(const char *path)
 {
     if (strpbrk(path, " :") == NULL)

@@ -12,8 +12,8 @@
 #include <wchar.h>
 #include <wctype.h>
 
-/* Replace a byte by four; the rest of its character is no character by itself. Two names must not
- * become the same one: Prometheus takes neither then. @return their number */
+/* Replace a byte by four; the rest of its character is then invalid by itself. Distinct names must
+ * stay distinct, as Prometheus rejects duplicates. @return bytes written */
 static size_t escape(char *at, size_t room)
 {
     char escaped[sizeof "\\xHH"];
@@ -65,7 +65,7 @@ void tool_say(FILE *out, const char *format, ...)
     free(text);
 }
 
-/* @return what is wrong with the file, NULL: nothing */
+/* @return the file's problem, NULL: none */
 static const char *problem_of(const struct status_header *header)
 {
     if (memcmp(header->name, "xfermmap", sizeof header->name) != 0)
@@ -141,7 +141,7 @@ static void read_files(int fd, struct tool_snapshot *snapshot)
         qsort(snapshot->files, snapshot->count, size, by_line);
 }
 
-/* @return what is wrong, NULL: nothing */
+/* @return the problem, NULL: none */
 static const char *read_snapshot(int fd, struct tool_snapshot *snapshot)
 {
     struct status status;

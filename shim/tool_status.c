@@ -12,11 +12,11 @@ enum format { TEXT, JSON, PROMETHEUS };
 
 struct options {
     const char *directives;
-    const char *file;   /* NULL: as the directives say */
+    const char *file;   /* NULL: from the directives */
     const char *output; /* NULL: standard output */
     bool refused;       /* the directive file has errors */
     unsigned every;     /* seconds, 0: once */
-    size_t rows;        /* of listed files, as of tool_print_text() */
+    size_t rows;        /* of listed files, see tool_print_text() */
     enum format format;
 };
 
@@ -66,7 +66,8 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     case ARGP_KEY_END:
         if (options->every != 0 && options->output != NULL)
             argp_error(state, "--watch and --output don't go together");
-        /* a stream of JSON objects can be read, but in that format each metric comes once */
+        /* consumers can read a stream of JSON objects, but a Prometheus text has each metric once
+         * */
         if (options->every != 0 && options->format == PROMETHEUS)
             argp_error(state, "--watch and --prometheus don't go together");
         return 0;
@@ -100,8 +101,8 @@ static const struct argp argp = {
 };
 
 /*
- * @param refused  out: whether they have errors; the path is what they rightly say of it
- * @return path, to be freed; NULL: there is none, which was told
+ * @param refused  out: they have errors; the path is valid all the same
+ * @return path, to be freed; NULL: there is none; prints why
  */
 static char *file_of_directives(const char *directives, bool *refused)
 {
@@ -109,8 +110,7 @@ static char *file_of_directives(const char *directives, bool *refused)
     char *path = NULL;
 
     if (!config_read(directives, &config)) {
-        /* a server may be at work all the same, but not one that reads a file that was named here
-         */
+        /* a server may run without the default file, but not with a named file that is missing */
         if (strcmp(directives, CONFIG_DEFAULT_PATH) == 0)
             path = strdup(CONFIG_DEFAULT_STATUS_PATH);
         else
@@ -137,7 +137,7 @@ static void tell_refused(const struct options *options, bool running)
                           : "a server that starts with it runs WITHOUT the library");
 }
 
-/* @return whether its server runs with the directives that were refused since */
+/* @return true: the server runs with an earlier version of the refused directives */
 static bool is_of_refused(const struct options *options, const struct tool_snapshot *snapshot)
 {
     return snapshot->server == PROCESS_ALIVE &&
@@ -146,7 +146,7 @@ static bool is_of_refused(const struct options *options, const struct tool_snaps
 
 static void print(const struct options *options, const struct tool_snapshot *snapshot)
 {
-    static struct tool_snapshot former; /* with --watch; without its files */
+    static struct tool_snapshot former; /* for --watch; without files */
 
     switch (options->format) {
     case TEXT:
@@ -208,7 +208,7 @@ static int watch(const struct options *options, const char *path)
     return status;
 }
 
-/* Whoever reads the file, such as node_exporter, finds the former one or the new one. */
+/* Replace the file atomically: a reader such as node_exporter sees the old one or the new one. */
 static int show_in_file(const struct options *options, const char *path)
 {
     char *made = NULL;

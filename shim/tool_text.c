@@ -18,7 +18,7 @@ static const char *local_time(int64_t seconds, char *text, size_t size)
 
 /* ---- the verdict ---- */
 
-/* Per cent, rounded down: 100 only if it is all of it. A session may have written any numbers. */
+/* Percentage, rounded down: 100 only for all of it. A session may have written any numbers. */
 static double share(uint64_t part, double whole)
 {
     double tenths = whole > 0 ? 1000 * (double)part / whole : 0;
@@ -103,7 +103,7 @@ static void print_verdict(const struct tool_snapshot *snapshot, FILE *out)
     }
 }
 
-/* ---- what it rests on ---- */
+/* ---- the evidence ---- */
 
 static const char *const state_in_words[] = {[PROCESS_GONE] = ", which is gone",
                                              [PROCESS_ALIVE] = "",
@@ -203,8 +203,7 @@ static int by_bytes(const void *one, const void *other)
     return of_a != of_b ? (of_a < of_b) - (of_a > of_b) : (a->line > b->line) - (a->line < b->line);
 }
 
-/* @param rows  SIZE_MAX: all of them, in the order of the list; else so many, the most read first
- */
+/* @param rows  SIZE_MAX: all of them, in list order; else so many, the most read first */
 static void print_files(const struct tool_snapshot *snapshot, size_t rows, FILE *out)
 {
     bool dead = snapshot->state == TOOL_DEAD;

@@ -1,5 +1,5 @@
 /*
- * The command-line tool: looks at what the library does, or will do.
+ * The command-line tool: shows what the library does, or would do.
  */
 #include "config.h"
 #include "tool.h"
@@ -9,7 +9,7 @@
 #include <string.h>
 #include <unistd.h>
 
-/* libc looks for it */
+/* argp(3) reads it */
 __attribute__((visibility("default"))) const char *argp_program_version = "xfermmap " VERSION;
 
 static error_t parse_common(int key, char *argument, struct argp_state *state)
@@ -39,7 +39,7 @@ static const struct command {
     {"run", tool_run},
 };
 
-/* What there is before the command's name. */
+/* Arguments before the command's name. */
 static error_t parse(int key, char *argument, struct argp_state *state)
 {
     int *command = state->input;
@@ -79,7 +79,7 @@ const char *tool_directive_file(void)
     return path != NULL ? path : CONFIG_DEFAULT_PATH;
 }
 
-/* @return status, or that the output could not be written, which is told */
+/* @return status, or an error if the output could not be written; prints why */
 static int said_all(int status)
 {
     if (fflush(stdout) == 0 && !ferror(stdout))

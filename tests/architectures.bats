@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
-# The library for other architectures than this machine's, as far as qemu-user can show: compiled for them, at work under
-# a program that reads as a server does, and room by room. With 32 bits there are two kinds of off_t, and either may be
-# what a distribution's compiler takes by itself.
+# The library on other architectures, as far as qemu-user can show: compiled for them, preloaded into a program that
+# reads as a server does, and module by module. 32-bit systems have two kinds of off_t; either may be the default of a
+# distribution's compiler.
 
 setup() {
     source "$BATS_TEST_DIRNAME/observe.bash"
@@ -19,8 +19,8 @@ arm64() {
     emulator=(qemu-aarch64)
 }
 
-# Of a SIGBUS qemu-user tells the lower half of the address that it has for this machine's kernel: with this base it is
-# the program's own.
+# qemu-user reports only the lower half of the host's address for a SIGBUS: with this base it equals the program's
+# address.
 armhf() {
     kind=armhf$1 architecture=armhf gnu=arm-linux-gnueabihf flags=("${@:2}")
     emulator=(qemu-arm -B 0x100000000)
@@ -34,7 +34,7 @@ armhf_with_64_bits() {
     armhf 64 -D_FILE_OFFSET_BITS=64
 }
 
-# compile TARGET...: in the copy of the project that all tests of a kind share, whose path is then in $tree.
+# compile TARGET...: in the copy of the project that all tests of a kind share. Leaves its path in $tree.
 compile() {
     tree=$BATS_FILE_TMPDIR/$kind
     foreign=$project/build/foreign/$architecture/usr
@@ -47,7 +47,7 @@ compile() {
         LDFLAGS="-L$foreign/lib/$gnu" "$@" >/dev/null
 }
 
-# reads START: from there on the file is the tail, four times, and most of it, but for sendfile, was read from memory.
+# reads START: from START on the file is read four times, and mostly from memory, except for sendfile.
 reads() {
     needs_disk
     compile build/libxfermmap.so
@@ -59,8 +59,8 @@ reads() {
     [[ $(counter BYTES) -ge 600000 && $(counter MAPPED) -eq 1 ]]
 }
 
-# Without the program of many threads, which is nothing without its sanitizer. Some of the others wait most of their time,
-# and one takes half of all the rest.
+# Leave out the program with many threads, which needs its sanitizer. Some others mostly wait, and one takes half of
+# the remaining time.
 rooms_pass() {
     local source programs=() apart=() running=() program passed=0 left_out=0 broken=0
     [[ -e $project/build/foreign/$architecture/usr ]] || skip "apt found no cmocka for $architecture"
@@ -72,7 +72,7 @@ rooms_pass() {
             *) programs+=("$program") ;;
         esac
     done
-    # All of it before the first runs, which would not be stopped if then something didn't compile.
+    # Compile all of it before the first runs: a later failure would not stop it.
     compile "${apart[@]}" "${programs[@]}"
     for program in "${apart[@]}"; do
         run_in_turn "$program" 3>&- &
@@ -98,8 +98,8 @@ run_in_turn() {
     done
 }
 
-# Each test that the program $1 has planned came to its result, and none failed. A test that is left out is "not ok" with
-# some versions of cmocka, and "ok" with others.
+# Each test that the program $1 planned has a result, and none failed. Some versions of cmocka report a skipped test
+# as "not ok", others as "ok".
 is_complete() {
     local planned good skipped
     planned=$(sed -nE 's/^1\.\.([0-9]+)$/\1/p' "$1.tap")
@@ -139,7 +139,7 @@ is_complete() {
 
 @test "armhf, with a 64-bit off_t, behind 2 GiB" {
     armhf_with_64_bits
-    truncate -s 3G "$server/file" # behind 4 GiB qemu-user maps another place than it is told
+    truncate -s 3G "$server/file" # beyond 4 GiB qemu-user maps another offset than the requested one
     cat "$server/tail" >>"$server/file"
     reads $((3 << 30))
 }

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# Where the server has no /dev/log, or not all of /proc: in containers, and with /proc mounted hidepid.
+# Servers without /dev/log or without all of /proc: in containers, and with /proc mounted hidepid.
 
 bats_require_minimum_version 1.5.0
 set -o pipefail
@@ -21,7 +21,7 @@ teardown() {
     server_remove
 }
 
-# Leaves $inside, which runs a command in a mount namespace whose /dev has no log, with $hidepid if that is set.
+# Leaves in $inside a command prefix that runs a command in a mount namespace without /dev/log, with $hidepid if set.
 make_inside() {
     inside=$server/inside
     mkdir "$server/dev"
@@ -43,13 +43,14 @@ SCRIPT
     chmod 755 "$inside"
 }
 
-# The directives, each a line, of a server that lists "big" and a file that is missing.
+# The directives, one a line, of a server that lists "big" and a missing file.
 list_in_container() {
     printf '%s\n' 'TransferMMapEngine on' "TransferMMapStatusFile $server/status" \
         "TransferMMapFile $files/big $files/absent" "$@" >"$server/preload.conf"
 }
 
-# start_in_container OPTION...: the server's options; -n keeps it in the foreground. Its output is in ${pipe:-$server/log}.
+# start_in_container OPTION...: the server's options; -n keeps it in the foreground. Output goes to
+# ${pipe:-$server/log}.
 start_in_container() {
     server_settle
     setsid unshare -m "$inside" env "${preload[@]}" "$proftpd" -c "$server/proftpd.conf" "$@" \
@@ -58,7 +59,7 @@ start_in_container() {
     server_await server_is_up
 }
 
-# How often a line of the library's is on standard error.
+# Count the library's lines on standard error that match.
 said() {
     grep -cE "libxfermmap: .*$1" "$server/log"
 }
@@ -75,7 +76,8 @@ status_of_server() {
     "$@" "$tool" status -f "$server/status" "${format[@]}"
 }
 
-# What can't be seen is not called gone: in text, in JSON, for Prometheus. Arguments: what to run the tool with.
+# Do not report as gone what can't be seen: in text, in JSON, for Prometheus. Arguments: the prefix to run the tool
+# with.
 cannot_tell() {
     local format=()
     run -3 status_of_server "$@"
@@ -104,12 +106,12 @@ cannot_tell() {
         sed -i "s| $files/absent||" "$server/preload.conf"
         checked
         echo "$stderr"
-        [[ $log == syslog || $status -eq 1 ]] # a server with -n does well without
+        [[ $log == syslog || $status -eq 1 ]] # a server with -n needs no log
         [[ $stderr == "xfermmap: TransferMMapLog $log: "* ]]
     done
 }
 
-# Leaves the process that reads the pipe into the server's log in $reader; it ends when the pipe does.
+# Leaves in $reader the process that copies the pipe into the server's log. It exits when the pipe closes.
 output_is_a_pipe() {
     pipe=$server/pipe
     mkfifo "$pipe"
@@ -194,7 +196,7 @@ serve_listed() {
     is_downloaded big
     run ! logged 'the keeper has ended'
     kill -KILL "$(keeper)"
-    server_await downloaded_and_logged # until process 1 has waited for it
+    server_await downloaded_and_logged # until process 1 has reaped it
 }
 
 downloaded_and_logged() {
@@ -221,7 +223,7 @@ downloaded_and_logged() {
     [[ $(echo "$server"/status*) == "$server/status" ]]
 }
 
-# One is held up as it has made the file, and before it has filled it.
+# Stop one between creating the file and filling it.
 @test "of two processes that start at the same moment one counts in the file, and no other file is left" {
     directives 'TransferMMapEngine on'
     mkfifo "$server/wait"
@@ -245,7 +247,7 @@ downloaded_and_logged() {
     list_in_container
     sed -i "s| $files/absent||" "$server/preload.conf"
     mkfifo "$server/go"
-    # shellcheck disable=SC2016 # its own variables
+    # shellcheck disable=SC2016 # variables of the inner shell
     hidepid=2 setsid unshare -U -m -p -n --fork --kill-child bash -c 'read -r _ <"$1/go"; shift; exec "$@"' - "$server" "$inside" \
         bash -c 'ip link set lo up; exec "$@"' - env "${preload[@]}" "$proftpd" -n -c "$server/proftpd.conf" \
         </dev/null >>"$server/log" 2>&1 3>&- &

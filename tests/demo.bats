@@ -15,7 +15,7 @@ teardown() {
     rm -rf "$directory"
 }
 
-# said_with BUSY ALL: what is said where the processors are busy for BUSY of ALL ticks.
+# said_with BUSY ALL: print the message if the processors are busy for BUSY of ALL ticks.
 said_with() {
     echo '1000 100000' >"$directory/ticks"
     ticks() { cat "$directory/ticks"; }

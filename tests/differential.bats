@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
-# Random sequences of calls, each done through the library and by the kernel, and compared: see differential/. Here on
-# a few seeds, and on libraries that have a bug put in, to see that it would be found. For longer: make fuzz.
-# shellcheck disable=SC2030,SC2031 # a test's variables are its own
+# Random sequences of calls, each done through the library and by the kernel, and compared: see differential/. This
+# runs a few seeds, and libraries with an injected bug, which must be found. For longer runs: make fuzz.
+# shellcheck disable=SC2030,SC2031 # bats runs each test in a subshell
 
 setup() {
     project=$(realpath "$BATS_TEST_DIRNAME/..")
@@ -21,7 +21,7 @@ teardown() {
         "$project/build/libxfermmap.so"
     echo "$output"
     [[ $status -eq 0 ]]
-    # the comparison is worth something only if the library had to do with it
+    # the comparison only means something if the library served reads
     [[ $output =~ ([0-9]+)' MiB read from memory'.*' '([0-9]+)' mapped, '([0-9]+)' listed; '([0-9]+)' mappings refused' ]]
     [[ ${BASH_REMATCH[1]} -gt 10 && ${BASH_REMATCH[2]} -gt 100 && ${BASH_REMATCH[3]} -gt 0 && ${BASH_REMATCH[4]} -gt 10 ]]
 }
@@ -45,12 +45,12 @@ teardown() {
     [[ $status -eq 1 ]]
 }
 
-# finds FILE SCRIPT: a difference is found in a library whose shim/FILE is changed by a sed SCRIPT.
+# finds FILE SCRIPT: the tester finds a difference when the sed SCRIPT has changed the library's shim/FILE.
 finds() {
     cp -r "$project/shim" "$scratch/shim"
     sed -i -E "$2" "$scratch/shim/$1"
     run cmp -s "$project/shim/$1" "$scratch/shim/$1"
-    [[ $status -eq 1 ]] # else the script does not fit the source any more
+    [[ $status -eq 1 ]] # else the script no longer matches the source
     cc -std=gnu11 -D_GNU_SOURCE -DSYSCONFDIR='"/etc"' -fPIC -fvisibility=hidden -ftls-model=initial-exec -O1 \
         -c -o "$scratch/broken.o" "$scratch/shim/$1"
     find "$project/build" -maxdepth 1 -name '*.o' ! -name "${1%.c}.o" ! -name xfermmap.o ! -name 'tool_*' -exec \

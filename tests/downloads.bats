@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
-# Real clients download from the packaged server with the library. They get the bytes of the file, whatever the
-# protocol; and strace tells whether the kernel was asked for them.
+# Real clients download from the packaged server with the library. They get the file's bytes over every protocol, and
+# strace shows whether the kernel was asked for them.
 
 bats_require_minimum_version 1.5.0
 set -o pipefail
@@ -13,14 +13,14 @@ teardown() {
     server_remove
 }
 
-# A server with a file "data" that is large enough for the library. Arguments are lines of its configuration.
+# Start a server with a file "data" that is large enough to map. Arguments are lines of its configuration.
 serve() {
     server_create "$@"
     random_bytes 20M >"$server/files/data"
     server_start preloaded traced
 }
 
-# Compares what comes in with a file that the server has.
+# Compare the standard input with a file of the server.
 is_file() {
     cmp - "$server/files/$1"
 }
@@ -43,7 +43,7 @@ is_file() {
     sed -E 's/\r?$/\r/' "$server/files/text" | head -c -1 | cmp - "$server/preloaded"
 }
 
-# The bytes on the wire, before a client makes its own ends of lines of them.
+# The bytes on the wire, before a client converts line ends.
 ascii_get() {
     python3 - "$(<"$server/address")" "$(<"$server/ftp_port")" "$account" "$1" <<'SCRIPT'
 import ftplib, shutil, sys
@@ -79,7 +79,7 @@ SCRIPT
 @test "a download that is taken up again" {
     serve 'UseSendfile off'
     ftp_get data --continue-at 7000001 | cmp - <(tail -c +7000002 "$server/files/data")
-    served_from_memory data 1 # only the second read in a row shows a download
+    served_from_memory data 1 # a download is recognized only by its second sequential read
 }
 
 @test "two downloads in one session" {

@@ -1,14 +1,14 @@
 /*
- * A file system whose disk is slow, broken in one place, and silent in others:
+ * A file system with a slow disk, a read error in one place, and requests without an answer:
  *
  *     faultfs SOURCE OFFSET LENGTH DELAY MOUNTPOINT [-o OPTIONS]
  *
- * MOUNTPOINT/broken is SOURCE, read-only, but for LENGTH bytes from OFFSET on: to read there is an
- * input/output error. Each request takes DELAY milliseconds, and several are served at a time. No
- * read is answered while a file SOURCE.hold exists.
+ * MOUNTPOINT/broken is SOURCE, read-only, except for LENGTH bytes from OFFSET on: reads there fail
+ * with EIO. Each request takes DELAY milliseconds, and several are served at a time. No read is
+ * answered while a file SOURCE.hold exists.
  *
- * MOUNTPOINT/stat/file, open/file, statfs/file and read/file are SOURCE, too, but the request that
- * the directory names is never answered, as on a network file system whose server is gone.
+ * MOUNTPOINT/stat/file, open/file, statfs/file and read/file are SOURCE, too, but the request in
+ * the directory's name is never answered, like on a network file system whose server is gone.
  *
  * Stays in the foreground; SIGTERM unmounts.
  */
@@ -54,7 +54,7 @@ static bool is_to_end(void)
     return fuse_session_exited(fuse_get_session(fuse_get_context()->fuse)) != 0;
 }
 
-/* Wait until the end if the file is one that does not answer this request. */
+/* Block until unmounted if the file never answers this request. */
 static void answer(const char *name, const char *request)
 {
     size_t length = strlen(request);
@@ -98,7 +98,7 @@ static int get_statistics(const char *name, struct statvfs *statistics)
     return 0;
 }
 
-/* Whole or not at all: what is less than asked for, the kernel takes for the end of the file. */
+/* Read all or nothing: the kernel takes a short read for the end of the file. */
 static int read_at(const char *name, char *buffer, size_t size, off_t offset,
                    struct fuse_file_info *info)
 {

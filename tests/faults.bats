@@ -1,9 +1,9 @@
 #!/usr/bin/env bats
-# Files that shrink while they are sent, and a disk that fails: the client gets what a server without the library would
-# have sent, and the server goes on.
+# Files that shrink while they are sent, and a disk that fails: the client gets what a server without the library
+# would have sent, and the server keeps running.
 #
-# The client reads nothing until the file is truncated. What is in flight by then is less than 8 MiB, for that much does
-# not fit into the sockets: so whatever is cut off beyond that was not read before.
+# The client reads nothing until the file is truncated. The sockets hold less than 8 MiB: so anything cut off beyond
+# that was not read before.
 
 bats_require_minimum_version 1.5.0
 set -o pipefail
@@ -22,20 +22,20 @@ teardown() {
     server_remove
 }
 
-# Start the server for one of $ways to serve the file $2.
+# Start the server in one of $ways to serve the file $2.
 start() {
     directives 'TransferMMapEngine on' 'TransferMMapMinSize 1'
     [[ $1 != listed ]] || echo "TransferMMapFile $server/files/$2" >>"$server/preload.conf"
     if [[ $1 == plain ]]; then server_start plain; else server_start preloaded; fi
 }
 
-# Truncate to $1 bytes under a download, in each of $ways; what then comes is left in $server/WAY.received and
-# WAY.replies. Session and master have to survive, and to serve what is there now.
+# Truncate to $1 bytes during a download, in each of $ways. Leaves what arrives then in $server/WAY.received and
+# WAY.replies. Session and master must survive, and serve the new content.
 truncate_under_download() {
     local way
     for way in "${ways[@]}"; do
         cp "$server/original" "$server/files/cut"
-        is_in_memory || forget_pages "$server/files/cut" # a listed file then comes in huge pages, where there are such
+        is_in_memory || forget_pages "$server/files/cut" # a listed file is then mapped in huge pages, where supported
         start "$way" cut
         session_login
         session_download cut
@@ -63,7 +63,7 @@ keep_received() {
     cat "$server/$1.replies"
 }
 
-# The comparison is worth something only if the library had to do with it.
+# The comparison only means something if the library served reads.
 served() {
     [[ $(counter BYTES) -gt 0 && $(counter MAPPED) -ge 1 ]]
 }
@@ -80,7 +80,7 @@ is_head_of_original() {
     cmp -n "$(stat -c %s "$1")" "$1" "$server/original"
 }
 
-# Truncated to $1 bytes, which is where a download ends, however it is served.
+# Truncated to $1 bytes, where each way of serving must end the download.
 all_receive_up_to() {
     truncate_under_download "$1"
     all_ways_alike
@@ -100,12 +100,12 @@ all_receive_up_to() {
     [[ $(counter FAULTS) -eq 1 ]]
 }
 
-# No fault tells: to the end of this page, which is the end of a read, the mapping shows zeros.
+# No fault here: the mapping shows zeros up to the end of this page, which is the end of a read.
 @test "truncated to the middle of the last page of a read" {
     all_receive_up_to $(((12 << 20) - 4096 + 1234))
 }
 
-# What is in flight is bounded by the server's socket, and by the client's.
+# The server's and the client's sockets limit what is in flight.
 @test "truncated under a download from the only window" {
     needs_no_overlay
     truncate -s 4M "$server/original"
@@ -114,7 +114,7 @@ all_receive_up_to() {
     [[ $(counter FAULTS) -eq 1 ]]
 }
 
-# Here the time decides how much was sent already.
+# Timing decides how much was sent already.
 @test "truncated to nothing under a download" {
     truncate_under_download 0
     local way
@@ -183,12 +183,12 @@ download_broken() {
     [[ $(stat -c %s "$server/plain.received") -eq 0 ]]
 }
 
-# cat_broken plain|library: what cat makes of it, in $server/WAY.received and .replies.
+# cat_broken plain|library: leaves the output and errors of cat in $server/WAY.received and .replies.
 cat_broken() {
     local preloaded=()
     [[ $1 == plain ]] || preloaded=(LD_PRELOAD="$library" XFERMMAP_CONF="$server/preload.conf" XFERMMAP_PROCESS=cat)
     broken_mount "$2" 4096
-    # through a pipe: between two files, cat would have the kernel copy
+    # through a pipe: between two files, cat uses copy_file_range
     env "${preloaded[@]}" cat "$server/files/disk/broken" 2>"$server/replies" | cat >"$server/received" || true
     keep_received "$1"
     disk_unmount
@@ -205,7 +205,7 @@ cat_broken() {
         all_ways_alike
         [[ $(stat -c %s "$server/library.received") -eq $offset ]]
         grep -q 'Input/output error' "$server/library.replies"
-        # the kernel is the first to read, as much as cat asks for at once
+        # the kernel reads first, as much as cat asks for at once
         [[ $(counter MAPPED) -eq 1 && ($offset -le $((256 << 10)) || $(counter BYTES) -gt 0) ]]
         rm "$server/status"
     done

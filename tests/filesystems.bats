@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
-# File systems: those whose mappings are what read() gives only until something changes, and those that are left to the
-# kernel. docs/compatibility.md has the table.
+# File systems whose mappings equal read() only until something changes, and file systems left to the kernel.
+# docs/compatibility.md has the table.
 
 bats_require_minimum_version 1.5.0
 set -o pipefail
@@ -65,7 +65,7 @@ at_source() {
     done
 }
 
-# How often the file system is asked for attributes, which it doesn't let the kernel keep, as the file is read.
+# Count the requests for attributes, which the kernel may not cache, while the file is read.
 questions() {
     : >"$server/faultfs.log"
     "$@" /usr/bin/python3 - "$files/disk/broken" "$server/source" <<'PYTHON'

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# Virtual hosts, and the server's own configuration as directive file: one file drives the server and the library.
+# Virtual hosts, and the server's own configuration as directive file: one file configures the server and the library.
 
 bats_require_minimum_version 1.5.0
 set -o pipefail
@@ -20,7 +20,7 @@ teardown() {
     server_remove
 }
 
-# The lines of the server's configuration that are ours.
+# The lines of the server's configuration that are the library's.
 ours() {
     echo '<IfModule mod_xfer_mmap.c>'
     printf '    %s\n' "$@"
@@ -53,7 +53,7 @@ needs_ipv6() {
     grep -q '^0\{31\}1 ' /proc/net/if_inet6 2>/dev/null || skip 'this machine has no ::1'
 }
 
-# The file of that name, from the host of that name.
+# Download the file named after the host from that host.
 is_downloaded_from() {
     local at=${address[$1]}
     [[ $at != *:* ]] || at=[$at]
@@ -145,7 +145,7 @@ only_its_sessions_map() {
         -e "s,^ModulePath .*,ModulePath $project/build/server/usr/lib/proftpd," \
         -e "s,^Port .*,Port $(<"$server/ftp_port")," -e "s,^User .*,User $(session_user)," \
         -e "s,^Group .*,Group $(id -gn "$(session_user)")," "$server"/etc/*.conf
-    # what is the same for all servers of these tests; the package has this module loaded already
+    # the same for all servers of these tests; the package loads this module already
     sed '/LoadModule mod_deflate/d' "$server/proftpd.conf" >"$server/etc/conf.d/site.conf"
     ours 'TransferMMapEngine on' "TransferMMapLog $server/preload.log" "TransferMMapStatusFile $server/status" \
         >"$server/etc/conf.d/xfermmap.conf"
@@ -158,7 +158,7 @@ only_its_sessions_map() {
     run -1 grep -E '\.conf:[0-9]+: ' "$server/preload.log"
 }
 
-# Each of them with our directives in all contexts that they may be in.
+# Each sample has our directives in every context that allows them.
 @test "check accepts the package's sample configurations as directive files" {
     local sample count=0
     for sample in "$project"/build/server/usr/share/{proftpd/templates,doc/proftpd-core/sample-configurations}/*.conf*; do
@@ -174,7 +174,7 @@ only_its_sessions_map() {
         } >"$server/sample.conf"
         echo "$sample"
         "$project/build/xfermmap" check -c "$server/sample.conf" 2>"$server/remarks" || true
-        # the files that Debian's own includes are not in /etc
+        # Debian's configuration includes files that are not in /etc
         run -1 grep -v ': Include: /etc/proftpd/.*: No such file or directory$' "$server/remarks"
         count=$((count + 1))
     done

@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# What the library leaves alone: names, other programs, a server without directives.
+# What the library must not change: symbols, other programs, a server without directives.
 
 bats_require_minimum_version 1.5.0
 set -o pipefail
@@ -17,13 +17,13 @@ teardown() {
 
 # ---- the file itself ----
 
-# The preprocessor knows the table of names as the compiler does. execl() and its kind are not in there: they go on as
-# execv(), sigset() and sigignore() as sigaction(), and need no next definition.
+# The preprocessor expands the table of names as the compiler does. The table lacks execl() and its kind, which call
+# execv(), and sigset() and sigignore(), which call sigaction(): they need no next definition.
 wrapped_names() {
     printf '#include "%s"\n#undef X\n#define X(result, name, parameters) wrapped name\nLIBC_FUNCTIONS(X)\n' \
         "$project/shim/libc.h" |
         cc -E -P -D_GNU_SOURCE - | grep -oE 'wrapped [A-Za-z_0-9]+' | cut -d ' ' -f 2 |
-        grep -vxE 'glob|globfree' # called past the server's own, and left to it
+        grep -vxE 'glob|globfree' # called by the server's own copies, and forwarded
     printf '%s\n' execl execle execlp sigset sigignore
 }
 
@@ -32,7 +32,7 @@ wrapped_names() {
     [[ $(wc -l <"$server/wrapped") -gt 30 ]]
     tr ' ' '\n' <"$project/shim/libxfermmap.map" | sed -nE 's/^([A-Za-z_0-9]+);$/\1/p' | sort | diff "$server/wrapped" -
 
-    # vfork() needs a few instructions of assembly, which not every architecture has got
+    # vfork() needs a few instructions of assembly, which some architectures lack
     [[ $(uname -m) =~ ^(x86_64|aarch64)$ ]] || sed -i '/^vfork$/d' "$server/wrapped"
     nm -D --defined-only "$library" | awk '{ print $3 }' | sort | diff "$server/wrapped" -
 }
@@ -54,7 +54,7 @@ wrapped_names() {
 
 # ---- other programs ----
 
-# What any other program does with the library must be what it does without, byte for byte: output, errors, status.
+# Other programs behave the same with the library as without, byte for byte: output, errors, status.
 unaffected() {
     local status=0 actual=0
     "$@" >"$server/expected" 2>"$server/expected.errors" </dev/null || status=$?
@@ -89,7 +89,7 @@ unaffected() {
     }
     maps env | grep -F "$library"
     run ! grep -F "$big" <(maps env)
-    maps env XFERMMAP_PROCESS=proftpd,python3 | grep -F "$big" # so it would have been seen
+    maps env XFERMMAP_PROCESS=proftpd,python3 | grep -F "$big" # proves that a mapping would be seen
 }
 
 # ---- the named programs ----
@@ -112,7 +112,7 @@ unaffected() {
     done
 }
 
-# How often the kernel is asked by cat, which has to deliver the file in any case.
+# Count cat's reads by the kernel, which cat must issue in any case.
 reads_of_cat() {
     server_settle
     strace -y -s 0 -e 'trace=/^(p?readv?(64)?|sendfile(64)?|copy_file_range)$' -o "$server/trace" \
@@ -143,7 +143,7 @@ served_alike() {
     [[ $(counter BYTES) -gt 0 ]]
 }
 
-# Through a pipe: between two files, cat would have the kernel copy.
+# Through a pipe: between two files, cat uses copy_file_range.
 alike() {
     local expected actual
     expected=$(piped "$@")
@@ -160,7 +160,7 @@ piped() {
 
 # ---- the server without directives ----
 
-# What a server asks the kernel for by name, and what it maps, from its start to its end.
+# The names that a server passes to the kernel, and what it maps, from its start to its end.
 requests() {
     setsid strace -f -y -s 300 -e trace=file,connect,bind,mmap -o "$server/trace" \
         env "$@" "$proftpd" -n -c "$server/proftpd.conf" </dev/null >"$server/log" 2>&1 3>&- &
@@ -168,7 +168,7 @@ requests() {
     server_await server_is_up_or_gone
     ftp_get big | cmp "$big" - >&2
     server_stop
-    # it looks for shutmsg now and then, the more often the longer it takes
+    # it looks for shutmsg now and then: more often the longer it runs
     sed -nE -e '/ execve\(/d' -e '/"\/etc\/shutmsg"/d' -e 's/^[0-9]+ +(mmap)\(.*, [0-9]+<([^>]*)>.*/\1 \2/p' \
         -e 's/^[0-9]+ +([a-z0-9_]+)\([^"]*"([^"]+)".*/\1 \2/p' "$server/trace" | sort
 }
@@ -180,7 +180,7 @@ requests() {
     requests >"$server/stock"
     requests LD_PRELOAD="$library" >"$server/preloaded"
     [[ $(wc -l <"$server/stock") -gt 100 ]]
-    [[ $EUID -ne 0 ]] || grep -qF "$big" "$server/stock" # of sessions, only root sees what they ask for
+    [[ $EUID -ne 0 ]] || grep -qF "$big" "$server/stock" # only root can trace the calls of sessions
     run -0 comm -3 "$server/stock" <(grep -vF "$library" "$server/preloaded")
     echo "$output"
     [[ $output == $'\t'"openat $default" ]]

@@ -13,7 +13,7 @@ teardown() {
     rm -rf "$tree"
 }
 
-# Of what is built already: another PREFIX would have it built again, under the feet of other tests.
+# Install what is built already: another PREFIX would rebuild it while other tests use it.
 in_tree() {
     make -s -C "$project" "$1" DESTDIR="$tree"
 }
@@ -41,7 +41,7 @@ in_tree() {
     [[ $output =~ (/[^ ]*\.md)' says how' && -s $tree${BASH_REMATCH[1]} ]]
 }
 
-# Each as "document target": what is in brackets and parentheses, and no address.
+# Print each link as "document target": taken from brackets and parentheses, without web addresses.
 links() {
     local document
     for document in "$@"; do
@@ -84,7 +84,7 @@ links() {
             grep -q "$directive" "$project/$page"
         done
     done
-    # with what is commented out put in force, but for the second of each
+    # with the commented-out directives enabled, except the second of each
     sed -E 's/^#( *(<|Transfer))/\1/; /^ *TransferMMapFile/d' "$project/preload.conf.example" |
         awk '!/^ *Transfer/ || !seen[$1]++' >"$tree/preload.conf"
     [[ $(grep -c '^Transfer' "$tree/preload.conf") -eq $((${#directives[@]} - 1)) ]]
@@ -101,7 +101,7 @@ links() {
         LC_ALL=C.UTF-8 run -0 man --warnings -E UTF-8 -l -Tutf8 -Z "$page"
         run ! grep -i warning <<<"$output"
     done
-    # every option that the tool has
+    # every option of the tool
     local option
     for option in $("$project/build/xfermmap" status --help | grep -oE -- '--[a-z]+') --config --version; do
         grep -qF -- "${option#--}" "$project/docs/man/xfermmap.1"
@@ -111,9 +111,9 @@ links() {
 @test "systemd takes the drop-in with Debian's units" {
     local units=$tree/units unit
     mkdir -p "$units/multi-user.target.wants"
-    ln -s ../proftpd.service "$units/multi-user.target.wants" # as where it is enabled
+    ln -s ../proftpd.service "$units/multi-user.target.wants" # as if enabled
     find "$project/build/server" -path '*/systemd/system/*' -name 'proftpd*.service' -exec cp -t "$units" {} +
-    # its programs are not where they would be installed
+    # its programs are not in their installed places
     sed -i "s|/usr/sbin/proftpd|$project/build/server&|; s|/usr/sbin/in.proftpd|$project/build/server/usr/sbin/proftpd|" "$units"/*.service
     cp "$units/proftpd@.service" "$units/proftpd@1.service"
     for unit in proftpd.service proftpd@1.service; do
@@ -123,7 +123,7 @@ links() {
         run ! grep xfermmap <<<"$output"
         echo 'Environmint=X=1' >>"$units/$unit.d/xfermmap.conf"
         SYSTEMD_UNIT_PATH=$units: run systemd-analyze verify --man=no "$units/$unit"
-        [[ $output == *xfermmap.conf*Environmint* ]] # so it was read
+        [[ $output == *xfermmap.conf*Environmint* ]] # it was read
         rm -r "$units/$unit.d"
     done
 }

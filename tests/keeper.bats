@@ -1,8 +1,8 @@
 #!/usr/bin/env bats
-# The keeper, the process that has the listed files in memory: what it is, how it ends, and what the server's own
-# processes stay, whatever happens to it or to the files.
+# The keeper, the process that keeps the listed files in memory: what it is, how it ends, and that the server's own
+# processes do not change, whatever happens to the keeper or the files.
 
-# shellcheck disable=SC2030,SC2031 # a test's variables are its own
+# shellcheck disable=SC2030,SC2031 # bats runs each test in a subshell
 
 bats_require_minimum_version 1.5.0
 set -o pipefail
@@ -26,7 +26,7 @@ list() {
     directives 'TransferMMapEngine on' "${@/#/TransferMMapFile $files/}"
 }
 
-# Start a server that lists these files. Its process is left in $master.
+# Start a server that lists these files. Leaves its process in $master.
 serve() {
     list "$@"
     start preloaded
@@ -37,7 +37,7 @@ start() {
     master=$(<"$server/pid")
 }
 
-# Run the rest of the arguments, which run the server that stays in the foreground.
+# Run the arguments, which start the server in the foreground.
 in_foreground() {
     server_settle
     setsid "$@" env "LD_PRELOAD=${preload:-$library}" "XFERMMAP_CONF=$server/preload.conf" "$proftpd" -n \
@@ -47,7 +47,7 @@ in_foreground() {
     master=$(<"$server/pid")
 }
 
-# Whether the process has ended. A zombie has, and its parent is not ours.
+# True if the process has ended. A zombie has, too, as its parent is not ours.
 has_ended() {
     [[ ! -e /proc/$1/status ]] || grep -q '^State:.*Z' "/proc/$1/status"
 }
@@ -58,7 +58,7 @@ status_is() {
 
 # ---- what it is ----
 
-# What others can see of process $1: threads, descriptors by what they are, children, files mapped, locked bytes.
+# What others can see of process $1: threads, descriptors, children, files mapped, locked bytes.
 outside_of() {
     find "/proc/$1/task" -mindepth 1 -maxdepth 1 | wc -l
     find "/proc/$1/fd" -type l -printf '%f %l\n' | sed 's/\[[0-9]*\]//' | sort -n
@@ -67,7 +67,7 @@ outside_of() {
     grep -E '^VmLck:' "/proc/$1/status"
 }
 
-# Its parent's children are other ones each time.
+# The children of its parent differ each time.
 outside_of_session() {
     session_login
     session_download big
@@ -93,7 +93,7 @@ outside_of_session() {
     outside_of "$master" | diff "$server/master.plain" -
     [[ $(kept) -ge $((10000 * 4096 + (24 << 20))) ]]
     outside_of_session preloaded
-    # but for the window
+    # except for the window
     [[ $(wc -l <"$server/windows") -eq 1 ]]
     [[ $((16#$(cut -d - -f 2 "$server/windows") - 16#$(cut -d - -f 1 "$server/windows"))) -le $((4 << 20)) ]]
     grep -vxF "$files/big" "$server/session.preloaded" | diff <(grep -vxF "$files/big" "$server/session.plain") -
@@ -121,7 +121,7 @@ outside_of_session() {
     run ! grep -z XFERMMAP "/proc/$keeper/environ"
 }
 
-# None but /dev/null, the master's pidfd, and a pipe to the child that looks at the files.
+# Only /dev/null, the master's pidfd, and a pipe to the child that checks the files.
 has_own_descriptors() {
     local descriptors
     descriptors=$(find "/proc/$1/fd" -type l -printf '%l\n')
@@ -158,7 +158,7 @@ has_own_descriptors() {
     env "LD_PRELOAD=$library" "XFERMMAP_CONF=$server/preload.conf" "$proftpd" -c "$server/proftpd.conf" \
         </dev/null >>"$server/log" 2>&1 3>&-
     server_await test -s "$server/pid"
-    cp "$server/pid" "$server/group" # it has made itself a process group
+    cp "$server/pid" "$server/group" # it became a process group leader
     server_await server_is_up
     server_await listed_are_in
     server_await has_one_keeper
@@ -194,7 +194,7 @@ has_own_descriptors() {
     status_is "^Keeper: process $keeper, since 20.*, ready$"
     kill -KILL "$keeper"
     server_await has_ended "$keeper"
-    server_await has_no_keeper # nor a child of it
+    server_await has_no_keeper # nor a child of the keeper
 
     status_is "^Keeper: process $keeper, which is gone, .*not kept in memory$"
     status_is '^keeper gone: downloads are served, but no listed file is kept in memory; reload the server$'
@@ -205,7 +205,7 @@ has_own_descriptors() {
     status_is '^xfermmap_keeper_up 0$' --prometheus
     [[ $(logged 'the keeper has ended') -eq 0 ]] || [[ $(logged 'the keeper has ended') -eq 1 ]]
     is_downloaded big
-    sleep 1.1 # it looks once a second at most
+    sleep 1.1 # it checks once a second at most
     is_downloaded small
     [[ $(logged 'the keeper has ended.*reload') -eq 1 ]]
     sleep 1.1
@@ -225,7 +225,7 @@ has_own_descriptors() {
     server_await has_one_keeper
     local keeper
     keeper=$(keeper)
-    server_stop # which waits for all of the process group
+    server_stop # waits for all of the process group
     has_ended "$keeper"
 
     server_start preloaded
@@ -249,7 +249,7 @@ has_own_descriptors() {
     is_downloaded big
 }
 
-# There, its keeper is the server's child.
+# The keeper of such a server is the server's child.
 @test "a server that is process 1 of its namespace has a keeper, reloads, and leaves nothing" {
     needs_namespaces
     local way keeper
@@ -283,7 +283,7 @@ has_own_descriptors() {
     done
 }
 
-# Of the keeper's name, those that have ended and are not waited for among them.
+# Count the processes with the keeper's name, including zombies.
 has_as_many_processes() {
     [[ $(pgrep -c -g "$(<"$server/group")" -x xfermmap) -eq $1 ]]
 }
@@ -297,7 +297,7 @@ has_as_many_processes() {
     server_await listed_are_in
     [[ $(logged 'no keeper process: Resource temporarily unavailable; raise TasksMax .* ulimit -u') -eq 1 ]]
     has_no_keeper
-    # which the server's own sessions need, too
+    # the server's own sessions need processes, too
     "${as_user[@]}" prlimit --pid "$master" --nproc="$hard":
     is_downloaded big
     is_downloaded small
@@ -311,7 +311,7 @@ has_as_many_processes() {
 
 # ---- files that do not answer ----
 
-# How long 30 clients wait for the server's greeting, milliseconds: the middle and the longest.
+# The time that 30 clients wait for the server's greeting, milliseconds: median and maximum.
 greetings() {
     python3 - "$(<"$server/address")" "$(<"$server/ftp_port")" <<'PYTHON'
 import socket, sys, time
@@ -325,7 +325,7 @@ print(sorted(times)[15], max(times))
 PYTHON
 }
 
-# Not the keeper's processes: they end when what they wait for does.
+# Except the keeper's processes: they end when the call that blocks them returns.
 master_has_ended() {
     has_ended "$master"
 }
@@ -379,7 +379,7 @@ master_has_ended() {
     server_await is_not_shown big
     is_shown small
     list disk/open/file small
-    kill -HUP "$master" # with a list that does not answer either
+    kill -HUP "$master" # with another list that does not answer
     is_downloaded small
     kill "$master"
     server_await master_has_ended
@@ -388,7 +388,7 @@ master_has_ended() {
     rm "$server/group"
 }
 
-# As on NFS, where the kernel asks the server.
+# As on NFS, where mmap() asks the server.
 @test "a listed file that hangs in mmap is given up, too" {
     needs_insight
     list big small
@@ -403,7 +403,7 @@ master_has_ended() {
     reload
     kill "$master"
     server_await master_has_ended
-    kill -KILL -- "-$(<"$server/group")" # what strace still holds up
+    kill -KILL -- "-$(<"$server/group")" # processes that strace still delays
     server_await server_is_gone
     rm -f "$server/group" "$server/pid"
 }
@@ -418,7 +418,7 @@ master_has_ended() {
         in_foreground "${strace[@]}"
         server_await listed_are_in
         is_downloaded big
-        is_downloaded small # the master looks at what sessions have met as one connects
+        is_downloaded small # the master checks what sessions reported when the next one connects
         logged "$files/big: can't be mapped \($reason\): .*$remedy"
         logged "refused to map a file \($reason\), .*$remedy"
         status_is "mmap\(\) failures \(the last: $reason; .*$remedy"
@@ -461,7 +461,7 @@ REASONS
     [[ $(listed_and_bytes) == "2 $((96 << 20)) 0" ]]
 }
 
-# CAP_IPC_LOCK counts in the first namespace alone.
+# CAP_IPC_LOCK only counts in the initial user namespace.
 @test "root of a user namespace that may lock little has all in memory, and the log says what to do" {
     [[ $EUID -eq 0 ]] || skip 'only root can map all users'
     unshare -U true || skip 'no user namespaces here'
@@ -472,7 +472,7 @@ REASONS
     ulimit -l 8192
     mkfifo "$server/go"
     local inside
-    # shellcheck disable=SC2016 # its own variables
+    # shellcheck disable=SC2016 # variables of the inner shell
     setsid unshare -U bash -c 'read -r _ <"$1/go"; shift; exec "$@"' - "$server" env "LD_PRELOAD=$library" \
         "XFERMMAP_CONF=$server/preload.conf" "$proftpd" -n -c "$server/proftpd.conf" </dev/null >>"$server/log" 2>&1 3>&- &
     inside=$!
@@ -503,7 +503,7 @@ is_in_namespace() {
     [[ $(pages_in_memory big) -ge 9000001 ]]
     server_await has_one_keeper
     is_kept big
-    [[ $(kept) -lt 5000 ]] # the server has a page locked itself
+    [[ $(kept) -lt 5000 ]] # the server locks a page itself
     [[ $(logged 'locked \(|may lock') -eq 0 ]]
 
     list big small
@@ -516,8 +516,8 @@ is_in_namespace() {
 
 # ---- reloads ----
 
-# Until $server/polling is gone: the file $2, of $3 bytes, is wholly in memory and locked by the keepers of process group $1.
-# It is tried to be dropped from memory over and over, which the kernel refuses for what is mapped somewhere.
+# Until $server/polling is removed: the file $2, of $3 bytes, is resident and locked by the keepers of process group
+# $1. Try all the while to drop it from the page cache, which the kernel refuses for mapped pages.
 watch_over() {
     python3 - "$1" "$2" "$3" "$server/polling" 3>&- <<'PYTHON'
 import ctypes, mmap, os, sys
@@ -558,7 +558,7 @@ def locked():
 
 looks, least = 0, 1 << 60
 while os.path.exists(polling):
-    # one that is forked after the list was read is missed, and its predecessor may end: so ask again
+    # a keeper forked after the list was read is missed, and its predecessor may exit: so check again
     for _ in range(4):
         now = locked()
         if now >= size:
@@ -637,7 +637,7 @@ server_has_no_sessions() {
     [[ ! $(pgrep -P "$master" -x proftpd) ]]
 }
 
-# Both lists in turns, as fast as the server can take them.
+# Alternate between two lists, as fast as the server can reload.
 reloads() {
     local turn said from
     from=$(($(stat -c %s "$server/log") + 1))
@@ -652,7 +652,7 @@ reloads() {
     server_await server_is_up
 }
 
-# What the master has: mappings, descriptors, children; and keepers, with what they have.
+# The master's mappings, descriptors and children; and the keepers, with what they have locked.
 holdings() {
     wc -l <"/proc/$master/maps"
     find "/proc/$master/fd" -type l | wc -l
@@ -685,14 +685,14 @@ anonymous_bytes() {
     [[ $(logged '2 in memory') -eq 0 ]]
 
     rm "$server/original.hold"
-    for _ in {1..5}; do # had it been given up by then, it is tried again after a minute
+    for _ in {1..5}; do # if the keeper had given it up by then, it tries again after a minute
         server_await logged_times 1 '2 in memory \(17.2 MiB\)' && break
     done
     is_downloaded disk/broken
     server_stop
 }
 
-# STARTS: how often. Clients connect from the first moment on.
+# STARTS: how many. Clients connect from the first moment on.
 @test "in a UTF-8 locale, no session hangs that starts while the keeper does" {
     many_files
     list 'many.*' big small
@@ -726,7 +726,7 @@ PYTHON
     done
 }
 
-# Its thread is in the master, and so its locks may be held as the keeper is forked.
+# The allocator's thread is in the master, so its locks may be held as the keeper is forked.
 @test "beside an allocator with a thread of its own, logins, listed files and the server's end are as ever" {
     local allocator order
     allocator=$(find /usr/lib -name libjemalloc.so.2 | head -n 1)
@@ -825,7 +825,7 @@ PYTHON
     done
 }
 
-# add_account NAME USER: one that has the rights of USER, and the password NAME.
+# add_account NAME USER: add one with the rights of USER and the password NAME.
 add_account() {
     printf '%s:%s:%s:%s::%s:/bin/false\n' "$1" "$(openssl passwd -6 "$1")" "$(id -u "$2")" "$(id -g "$2")" "$files" \
         >>"$server/passwd"

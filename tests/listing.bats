@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# The list: which files TransferMMapFile names, how it is followed when they change, and what comes of mistakes.
+# The list: which files TransferMMapFile names, how it follows changes, and how it reports mistakes.
 
 bats_require_minimum_version 1.5.0
 set -o pipefail
@@ -42,7 +42,7 @@ serve() {
     [[ $(listed_and_bytes) == '1 9000001 0' ]]
 }
 
-# How often each process of the traced server mapped a file, the least first.
+# How often each process of the traced server mapped a file, in ascending order.
 mappings_by_process() {
     grep -F "<$files/$1>" "$server/trace" | grep -oE '^[0-9]+ +mmap' | sort | uniq -c | awk '{ print $1 }' | sort -n | paste -sd ' '
 }
@@ -106,7 +106,7 @@ mappings_by_process() {
     head -c 6000 /dev/urandom >"$server/elsewhere/c"
     ln -s "$server/elsewhere" "$files/tree/directory"
     ln -s "$server/elsewhere/c" "$files/tree/link"
-    ln -s tree "$files/current" # but for the argument itself
+    ln -s tree "$files/current" # not followed, except as the argument itself
     serve current
     [[ $(logged 'listed files: 2 in memory .*; 0 not in memory') -eq 1 ]]
     is_shown current/a
@@ -121,7 +121,7 @@ mappings_by_process() {
     ln "$files/big" "$files/again"
     ln -s big "$files/link"
     serve big '*' link again
-    [[ $(logged 'listed files: 2 in memory \(8.6 MiB\)') -eq 1 ]] # and small
+    [[ $(logged 'listed files: 2 in memory \(8.6 MiB\)') -eq 1 ]] # with small
     is_downloaded again
     [[ $(counter LISTED) -eq 1 ]]
 }
@@ -161,13 +161,13 @@ mappings_by_process() {
     [[ $(counter MAPPED) -eq 1 ]] # as without the list
 }
 
-# How much of the file $2 is mapped by huge pages in process $1, KiB.
+# How much of the file $2 process $1 maps in huge pages, KiB.
 in_huge_pages() {
     awk -v path="$files/$2" '/^[0-9a-f]+-/ { ours = $6 == path } ours && /^FilePmdMapped:/ { sum += $2 } END { print sum + 0 }' \
         "/proc/$1/smaps"
 }
 
-# Whether the kernel reads a file of this file system by huge pages, when it is asked to and one is touched.
+# True if the kernel reads a file of this file system in huge pages after madvise() and a touch.
 kernel_reads_huge_pages() {
     forget_pages "$files/$1"
     python3 - "$files/$1" <<'PYTHON'
@@ -210,13 +210,13 @@ PYTHON
         for size in "$(stat -c %s "$files/$name")" 4097 9500000 0; do
             touch -r "$files/$name" "$server/times"
             make_file "$name" "$size"
-            touch -r "$server/times" "$files/$name" # some tools do that: the time of change remains to tell
+            touch -r "$server/times" "$files/$name" # some tools do that: only the ctime shows the change
             is_downloaded "$name"
         done
     done
 }
 
-# Whether what an opened listed file is counted as has changed since it was last seen.
+# CHANGED counts opens of listed files that changed since the keeper last checked them.
 @test "a change is counted until the keeper has seen it" {
     serve big
     make_file big 9000005
@@ -233,7 +233,7 @@ is_served_as_listed() {
     [[ $(counter LISTED) -eq $((listed + 1)) ]]
 }
 
-# sees CONDITION...: it comes true without a reload.
+# sees CONDITION...: it becomes true without a reload.
 sees() {
     local since=${EPOCHREALTIME/[.,]/}
     server_await "$@"
@@ -241,7 +241,7 @@ sees() {
     [[ $(count_verdicts) -eq 1 ]]
 }
 
-# As Samba and nfsd do for their clients. The open of a second process asks for the lease back.
+# As Samba and nfsd do for their clients. An open by a second process requests the lease back.
 @test "a listed file that another process has a lease on is kept once that is given back" {
     python3 - "$files/big" "$server/leased" >>"$server/log" 2>&1 3>&- <<'PYTHON' &
 import fcntl, signal, sys
@@ -316,7 +316,7 @@ PYTHON
     run ! grep -F '(deleted)' <(grep -F "$files" "/proc/$(keeper)/maps")
 }
 
-# As a backup does it: only the number of links and the time of change are others afterwards.
+# As a backup does: only the link count and the ctime change.
 @test "hard links to 2,000 listed files make no work, and no line in the log" {
     mkdir "$files/many"
     head -c 200000 /dev/urandom | split -b 100 -d -a 4 - "$files/many/"
@@ -344,7 +344,7 @@ locks() {
     grep -c 'mlock(' "$server/trace"
 }
 
-# The second one from now on has begun since.
+# Once there are two more, the second has begun after this call.
 await_look() {
     server_await has_looks $(($(looks_at_last) + 2))
 }
@@ -396,7 +396,7 @@ has_looks() {
     reload
     logged 'preload.conf:4: TransferMMapEngine: expected on or off'
     logged 'preload.conf is refused; the former directives stay in force'
-    chmod g+w "$server/preload.conf" # and the log is one of them, though this file's own is not believed
+    chmod g+w "$server/preload.conf" # the log is among them, though this file's own is not trusted
     reload
     logged 'preload.conf:1: (the file )?is writable by others'
     chmod g-w "$server/preload.conf"
@@ -457,7 +457,7 @@ has_looks() {
     is_refused 'belongs to user'
 }
 
-# What an untrusted file says of the log is not believed either.
+# The log that an untrusted file names is not trusted either.
 is_refused() {
     server_start preloaded
     grep -qE " libxfermmap: $server/preload.conf:1: (the file )?$1" "$server/log"

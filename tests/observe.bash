@@ -1,9 +1,9 @@
-# What can be seen of a server and its sessions from outside, and a client that takes one step at a time. To be sourced
-# instead of server.bash; all of it acts on $server.
+# Observe a server and its sessions from outside, and drive a client step by step. Source it instead of server.bash;
+# all functions act on $server.
 
 source "${BASH_SOURCE[0]%/*}/server.bash"
 
-started=() # processes that end with the test: for its teardown
+started=() # processes to end in the test's teardown
 
 end_started() {
     local process
@@ -14,7 +14,7 @@ end_started() {
     started=()
 }
 
-# The file $1 among those that are served: so many random bytes.
+# Create the served file $1 with so many random bytes.
 make_file() {
     random_bytes "$2" >"$server/files/$1"
 }
@@ -23,18 +23,18 @@ is_downloaded() {
     ftp_get "$1" | cmp "$server/files/$1" -
 }
 
-# Directives, each argument a line, with a log and a status file to look at.
+# Write directives, each argument a line, with a log and a status file.
 directives() {
     printf '%s\n' "TransferMMapLog $server/preload.log" "TransferMMapStatusFile $server/status" "$@" \
         >"$server/preload.conf"
 }
 
-# How often the library's log has this; fails if it never does.
+# Count the lines of the library's log that match; fail if there are none.
 logged() {
     grep -cE "libxfermmap: .*$1" "$server/preload.log"
 }
 
-# One of STATUS_COUNTERS, whose order status.h alone defines. The header says where they start.
+# Print one of STATUS_COUNTERS, whose order only status.h defines. The header says where they start.
 counter() {
     local names index start
     start=$(od -An -t u4 -j 16 -N 4 "$server/status")
@@ -48,12 +48,12 @@ counter() {
     return 1
 }
 
-# As in "2 1048576 0": two listed files were opened, 1 MiB came from memory, nothing of them from the kernel.
+# For example "2 1048576 0": two listed files were opened, 1 MiB came from memory, none of it from the kernel.
 listed_and_bytes() {
     echo "$(counter LISTED) $(counter BYTES) $(counter BYTES_KERNEL)"
 }
 
-# Have the kernel drop these files from its page cache; they are on the disk as they are.
+# Drop these files from the kernel's page cache, after writing them to disk.
 forget_pages() {
     local file left=0
     for file; do
@@ -63,14 +63,14 @@ forget_pages() {
     [[ $left -lt 1000000 ]] || { echo "$left bytes can't be dropped from memory" >&2; return 1; }
 }
 
-# Where in the memory of process $1 the served file $2 is mapped, be it deleted by now.
+# Where process $1 maps the served file $2, even if it was deleted since.
 addresses() {
     awk -v path="$server/files/$2" 'index($0, path) { print $1 }' "/proc/$1/maps"
 }
 
 # ---- the keeper ----
 
-# The processes that have listed files in memory: a keeper, or two during a reload; and the child that looks at the files.
+# The processes that map listed files: a keeper, or two during a reload; and the child that checks the files.
 keeping() {
     pgrep -g "$(<"$server/group")" -x xfermmap -r D,R,S,T,t || true
 }
@@ -80,7 +80,7 @@ keeper() {
     "$project/build/xfermmap" status -f "$server/status" | sed -nE 's/^Keeper: process ([0-9]+)[, ].*/\1/p'
 }
 
-# The child is there for some milliseconds, every three seconds.
+# The child runs for some milliseconds, every three seconds.
 has_one_keeper() {
     [[ $(keeping) && $(keeping) == "$(keeper)" ]]
 }
@@ -89,7 +89,7 @@ has_no_keeper() {
     [[ ! $(keeping) ]]
 }
 
-# How much the keeper has locked, bytes.
+# Bytes that the keeper has locked.
 kept() {
     locked "$(keeper)"
 }
@@ -98,14 +98,14 @@ is_kept() {
     is_mapped "$(keeper)" "$1"
 }
 
-# The size, of so many bytes, in whole pages.
+# Round a size in bytes up to whole pages.
 in_pages() {
     local page
     page=$(getconf PAGESIZE)
     echo $((($1 + page - 1) / page * page))
 }
 
-# The status has a row for the served file $1, with this size, as in "8.6 MiB"; or, without one, any.
+# The status has a row for the served file $1, with this size, for example "8.6 MiB"; or with any.
 is_shown() {
     "$project/build/xfermmap" status -f "$server/status" | grep -qE "^ +${2:-[0-9].*} +[0-9?].* $server/files/$1$"
 }
@@ -122,17 +122,17 @@ logged_times() {
     [[ $(logged "$2") -ge $1 ]]
 }
 
-# To be denied with "run -1": more than 1 is an error.
+# Negate it with "run -1": more than 1 is an error.
 is_mapped() {
     grep -qF "$server/files/$2" "/proc/$1/maps"
 }
 
-# How much of a process's memory is locked, bytes.
+# Bytes of a process's memory that are locked.
 locked() {
     awk '/^VmLck:/ { print $2 * 1024 }' "/proc/$1/status"
 }
 
-# What to run a command with, so that a plain user does: in $as_user.
+# Leaves in $as_user a command prefix that drops to an unprivileged user.
 become_plain_user() {
     as_user=()
     [[ $EUID -eq 0 ]] || return 0
@@ -141,14 +141,14 @@ become_plain_user() {
     chown -R nobody "$server"
 }
 
-# The server shuts others out of its memory and its descriptors, prctl(PR_SET_DUMPABLE), be they the user who runs it.
+# The server blocks access to its memory and descriptors by prctl(PR_SET_DUMPABLE), even for its own user.
 needs_insight() {
     if [[ $EUID -ne 0 ]] || ! is_allowed 19 || ! is_allowed 14; then
         skip 'only root can look into a server at work, with CAP_SYS_PTRACE and CAP_IPC_LOCK'
     fi
 }
 
-# Whether root has the capability of this number here, capabilities(7): in a container it may not.
+# True if root has the capability of this number here, capabilities(7): in a container it may lack it.
 is_allowed() {
     local bounding
     bounding=$(sed -n 's/^CapBnd:[^0-9a-f]*//p' /proc/self/status)
@@ -160,14 +160,14 @@ needs_namespaces() {
         skip 'no namespaces: they take root with CAP_SYS_ADMIN, and a root directory that is a mount point'
 }
 
-# What is on tmpfs can't be dropped from memory. What is on overlayfs is left to the kernel for some seconds, and files
-# with holes are on both.
+# Files on tmpfs can't be dropped from memory. The library leaves young files on overlayfs to the kernel, and files
+# with holes on both.
 needs_disk() {
     [[ $(type_of_place) != @(tmpfs|overlayfs) ]] || skip "TMPDIR is on $(type_of_place); set it to a directory on a disk"
 }
 
-# On overlayfs the library checks a file before each read, which then does not fault; and the kernel does not say what is
-# in its page cache.
+# On overlayfs the library checks a file before each read, which then does not fault; and the kernel does not report
+# what is in its page cache.
 needs_no_overlay() {
     [[ $(type_of_place) != overlayfs ]] || skip 'TMPDIR is on overlayfs; set it to a directory on a disk'
 }
@@ -186,8 +186,8 @@ needs_fuse() {
     is_allowed 21 || skip 'mounting takes CAP_SYS_ADMIN'
 }
 
-# The server takes its time to close what it had of a session that has ended, and a former keeper to go.
-# is_steady COMMAND...: it says the same once more.
+# is_steady COMMAND...: prints the same twice. The server needs time to close what an ended session had, and a former
+# keeper to exit.
 is_steady() {
     local now
     now=$("$@")
@@ -195,7 +195,7 @@ is_steady() {
     [[ $("$@") == "$now" ]]
 }
 
-# Have the directive file read again, and wait until the log says what came of it, and that the files are in memory.
+# Reload, and wait until the log has a verdict and the files are in memory.
 reload() {
     local verdicts
     verdicts=$(count_verdicts)
@@ -214,7 +214,7 @@ count_verdicts() {
     grep -scE 'is in force|is refused' "$server/preload.log" || true
 }
 
-# The file $server/original is to be had as disk/broken, with an error in $2 bytes from $1 on.
+# Mount the file $server/original as disk/broken, with a read error in $2 bytes from $1 on.
 broken_mount() {
     needs_fuse
     disk_mount "$server/original" "$1" "$2" 0
@@ -222,7 +222,7 @@ broken_mount() {
 
 # ---- a file that changes while it is read ----
 
-# Read some of file $1, do $2, read on, and print what that was.
+# Read part of file $1, do $2, read on, and print the result.
 reads_on() {
     "${@:3}" /usr/bin/python3 - "$1" "$2" <<'PYTHON'
 import os, sys, time
@@ -237,11 +237,11 @@ except OSError as error:
 PYTHON
 }
 
-# The same by the kernel and with the library, which counts in a new status file. $make makes the file $1 before.
+# Compare the kernel with the library, which counts in a new status file. $make creates the file $1 before each.
 reads_the_same() {
     local expected actual
     rm -f "$server/status"
-    # shellcheck disable=SC2154 # the test's
+    # shellcheck disable=SC2154 # the test sets it
     $make
     expected=$(reads_on "$@")
     $make
@@ -266,7 +266,7 @@ session_login() {
     session_say 'TYPE I'
 }
 
-# The last line of the server's answer is in $reply.
+# Leaves the last line of the server's answer in $reply.
 session_say() {
     printf '%s\r\n' "$1" >&"$control"
     session_reply
@@ -280,7 +280,7 @@ session_reply() {
     done
 }
 
-# Begin to download; nothing is read but the first byte, so that the server sends no more than fits into the sockets.
+# Begin to download, and read only the first byte, so that the server sends no more than the sockets hold.
 session_download() {
     local n
     session_say PASV
@@ -291,7 +291,7 @@ session_download() {
     head -c 1 <&"$data" >"$server/received"
 }
 
-# Read the rest, and the server's last word.
+# Read the rest, and the server's last reply.
 session_finish() {
     timeout 60 cat <&"$data" >>"$server/received" || true
     exec {data}<&-

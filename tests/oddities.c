@@ -1,6 +1,6 @@
 /*
- * oddities FILE NAME: something that programs may do and seldom do, with a file of at least 8 KiB,
- * and on the standard output what came of it. With the library that has to be the same as without.
+ * oddities FILE NAME: do something that programs rarely do, with a file of at least 8 KiB, and
+ * print the result. It must be the same with the library as without.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -20,7 +20,7 @@
 static const char *name;
 static atomic_bool stop;
 static char buffer[4096];
-static void *volatile nowhere = (void *)16; /* for all that the compiler knows, anywhere */
+static void *volatile nowhere = (void *)16; /* an address that the compiler can't know */
 
 static int open_file(void)
 {
@@ -49,7 +49,7 @@ static void *read_again_and_again(void *unused)
     return unused;
 }
 
-/* Each fork hands over what the other thread reads. */
+/* Each fork inherits what the other thread reads. */
 static void fork_beside_a_reader(void)
 {
     pthread_t thread;
@@ -67,15 +67,15 @@ static void fork_beside_a_reader(void)
 
 static void *read_twice(void *unused)
 {
-    usleep(100000); /* the child of the vfork() is there by now */
+    usleep(100000); /* the child of the vfork() has started */
     int fd = open_file();
     printf("%zd\n", read(fd, buffer, 64));
-    usleep(400000); /* and has become another program */
+    usleep(400000); /* and has executed another program */
     printf("%zd, %d\n", read(fd, buffer, 64), (int)lseek(fd, 0, SEEK_CUR));
     return unused;
 }
 
-/* The child lets go of what its parent has opened since. */
+/* The vfork() child executes another program after its parent opened a file. */
 static void vfork_beside_a_reader(void)
 {
     pthread_t thread;
@@ -114,7 +114,7 @@ static void vfork_and_change_dispositions(void)
     printf("%d\n", action.sa_handler == SIG_DFL);
 }
 
-/* A bad address, with the old ways to have signals handled, blocked and ignored. */
+/* A bad address, with the old functions to handle, block and ignore signals. */
 static void old_signals(void)
 {
     int fd = open_file();
@@ -146,7 +146,7 @@ static void fork_past_the_handlers(void)
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
     listen(fd, 1);
-    sleep(1); /* for the keeper to take the file in */
+    sleep(1); /* for the keeper to map the file */
     fflush(stdout);
     if (_Fork() == 0) {
         for (int i = 0; i < 500; i++)

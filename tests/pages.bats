@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# What the pages name is there, and does something.
+# What the pages name exists, and has an effect.
 
 bats_require_minimum_version 1.5.0
 set -o pipefail
@@ -8,7 +8,7 @@ setup() {
     cd "$BATS_TEST_DIRNAME/.." || return
 }
 
-# Each "make TARGET" of a page, as a command of its own or in backquotes.
+# Each "make TARGET" of a page, as a separate command or in backquotes.
 targets() {
     grep -ohP '(^# |^    |`)(sudo )?make \K[a-z][a-z-]*' Makefile README.md docs/*.md tests/*/*.mk | sort -u
 }

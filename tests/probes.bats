@@ -16,7 +16,7 @@ teardown() {
     server_remove
 }
 
-# Have what the probes of the session say in $server/probes.
+# Record the session's probes in $server/probes.
 attach() {
     cat >"$server/gdb" <<'GDB'
 set pagination off

@@ -1,5 +1,6 @@
 #!/usr/bin/env bats
-# TransferMMapReadAhead: the disk is asked ahead of a download, by read() and by sendfile() alike.
+# TransferMMapReadAhead: the library requests reads from the disk ahead of a download, for read() and sendfile()
+# alike.
 
 bats_require_minimum_version 1.5.0
 set -o pipefail
@@ -17,8 +18,8 @@ server_end() {
     server_remove
 }
 
-# $1 is a line of the server's configuration, the others are directives. What is served is data, and the same as
-# disk/broken, from a file system of which nothing is in the page cache yet.
+# $1 is a line of the server's configuration, the others are directives. Serves data, and the same file as
+# disk/broken, on a file system with nothing in the page cache yet.
 start_traced() {
     needs_fuse
     server_create "$1"
@@ -28,7 +29,7 @@ start_traced() {
     server_start preloaded traced
 }
 
-# How often the kernel was asked ahead, and up to where in the file.
+# Count the read-ahead requests, and find the farthest offset requested.
 asks() {
     kernel_calls fadvise64 disk/broken
 }
@@ -92,7 +93,7 @@ farthest() {
         ftp_get data | cmp "$server/files/data" -
         server_stop
         [[ $(kernel_calls fadvise64 data) -eq 0 ]]
-        [[ $(kernel_calls preadv2 data) -le 5 ]] # looks: one for each 8 MiB
+        [[ $(kernel_calls preadv2 data) -le 5 ]] # residency checks: one for each 8 MiB
         server_end
     done
 }
@@ -108,7 +109,7 @@ farthest() {
         session_reply
         session_end
         server_stop
-        # no more was sent than what was read and fits into the sockets, which is 8 MiB at the very most
+        # no more was sent than what was read and fits into the sockets: 8 MiB at most
         [[ $(farthest) -gt 0 && $(farthest) -le $((14 << 20)) ]]
         server_end
     done

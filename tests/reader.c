@@ -1,7 +1,7 @@
 /*
- * reader FILE START: read a file in the ways that a server does, from START bytes on, each as far
- * as its end, and write to the standard output what each has read. For architectures other than the
- * machine's own: whatever is read here goes through the names that the compiler chose there.
+ * reader FILE START: read a file in the ways of a server, from START to its end in each, and write
+ * the bytes to standard output. For other architectures: the reads use the names that the compiler
+ * chose there.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -18,7 +18,7 @@ static void give_up(const char *what)
     exit(1);
 }
 
-/* @return false: that was the end */
+/* @return false: end of file */
 static int print(ssize_t got)
 {
     if (got < 0)

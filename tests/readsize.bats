@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# TransferMMapReadSize: the transfer buffer that the server is led to choose, and whom that does not concern.
+# TransferMMapReadSize: the transfer buffer that the server chooses under it, and what it must not affect.
 
 bats_require_minimum_version 1.5.0
 set -o pipefail
@@ -14,13 +14,13 @@ teardown() {
     server_remove
 }
 
-# A server whose calls are recorded, both of files and of sockets; smaller files than listed are the kernel's to read.
+# Start a server with its calls on files and sockets traced; files below the minimum size are left to the kernel.
 start_traced() {
     directives 'TransferMMapEngine on' 'TransferMMapMinSize 1 GB' "$@"
     server_start preloaded traced
 }
 
-# The counts that the file was asked for, from the smallest to the largest.
+# The read sizes for the file, in ascending order.
 read_sizes() {
     sed -nE "s|^[0-9]+ +p?readv?(64)?\([0-9]+<$server/files/${1:-data}>, .*, ([0-9]+)\) += [1-9].*|\2|p" "$server/trace" | sort -un
 }
@@ -29,7 +29,7 @@ largest_read() {
     read_sizes | tail -n 1
 }
 
-# What the server reads by without the library.
+# The server's read size without the library.
 its_own_size() {
     server_start plain traced
     ftp_get data | cmp "$server/files/data" -
@@ -63,27 +63,27 @@ its_own_size() {
     [[ $(read_sizes) -eq $without ]]
 }
 
-# By what the client gets no faster, too: it waits for the server in each case.
+# Larger reads would not help the client: it waits for the rate limit in each case.
 @test "a throttled download is read by the server's own size, from memory and by the kernel" {
     local own size
     own=$(its_own_size)
     random_bytes 60000 >"$server/files/small"
     sed -i 's/UseSendfile off/&\nTransferRate RETR 4000/' "$server/proftpd.conf"
-    start_traced # data by the kernel
+    start_traced # data is read by the kernel
     ftp_get data -r 0-1999999 | cmp -n 2000000 "$server/files/data" -
     ftp_get small | cmp "$server/files/small" -
     ftps_get small | cmp "$server/files/small" -
     server_stop
     [[ $(read_sizes) -eq $own ]]
     [[ $(read_sizes small) -eq $own ]]
-    export XFERMMAP_WAY=read # its reads are to be seen
+    export XFERMMAP_WAY=read # its reads must be visible
     start_traced 'TransferMMapMinSize 1'
     ftp_get data -r 0-1999999 | cmp -n 2000000 "$server/files/data" -
     server_stop
     [[ $(largest_read) -eq $own ]]
 }
 
-# Of a range: FIRST-LAST.
+# Download a range: FIRST-LAST.
 ftp_range() {
     python3 - "$(<"$server/address")" "$(<"$server/ftp_port")" "$account" "$1" <<'PYTHON'
 import ftplib, sys
@@ -99,7 +99,7 @@ with ftplib.FTP(timeout=30) as ftp:
 PYTHON
 }
 
-# As libxfermmap(8) says in CAVEATS; the file has 12,000,000 bytes.
+# See CAVEATS in libxfermmap(8); the file has 12,000,000 bytes.
 @test "the ranges (RANG) that the pages call right are, and the others are the server's bug" {
     local own first length
     own=$(its_own_size)
@@ -149,7 +149,7 @@ PYTHON
     rm "$server/preload.log"
     in_namespace_without_protocols server_start preloaded
     grep -q 'no effect: the server has not asked' "$server/preload.log"
-    # shellcheck disable=SC2016 # for the inner shell
+    # shellcheck disable=SC2016 # variables of the inner shell
     run -0 unshare --mount sh -c 'mount --bind /dev/null /etc/protocols && "$@"' - \
         "$project/build/xfermmap" check -c "$server/preload.conf"
     [[ $output =~ 'does not know tcp'.*'netbase' ]]
@@ -177,7 +177,7 @@ in_namespace_without_protocols() {
     [[ $(largest_read) -eq 524288 ]]
 }
 
-# Of a socket: what is set is what the server sets without the library, and what is told is what the kernel said.
+# For sockets, the server sets the same sizes as without the library, and sees the kernel's answers.
 @test "no real socket is told another size, and uploads are as they were" {
     local with without
     start_traced 'TransferMMapReadSize 256 KB'
@@ -198,7 +198,7 @@ in_namespace_without_protocols() {
     [[ $with -eq $without && $with -gt 0 ]]
 }
 
-# The size that an upload is read from the socket in.
+# The size of an upload's reads from the socket.
 upload_calls() {
     sed -nE "s|^[0-9]+ +read\([0-9]+<(TCP\|socket).*, ([0-9]+)\) += [0-9]{3,}$|\2|p" "$server/trace" | sort -n | tail -n 1
 }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bats
-# The runner of the tests: where their files are, and that nothing of a test outlives the run. In a copy of the project
-# that has other tests.
-# shellcheck disable=SC2030,SC2031 # a test's variables are its own
+# The runner of the tests: where their files are, and that nothing of a test outlives the run. Runs in a copy of the
+# project that has other tests.
+# shellcheck disable=SC2030,SC2031 # bats runs each test in a subshell
 
 bats_require_minimum_version 1.5.0
 
@@ -16,17 +16,17 @@ teardown() {
     rm -rf "$copy"
 }
 
-# A test that comes in, and knows its directory as $copy. It is not one of this run.
+# Add a test from the standard input, which knows its directory as $copy. It is not part of this run.
 test_of_copy() {
     { printf '#!/usr/bin/env bats\n@test "of the copy" {\n'; cat; echo '}'; } >"$copy/tests/copy.bats"
 }
 
 run_copy() {
-    # without those that bats puts there
+    # without the files that bats adds
     exec env -i PATH=/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin "HOME=$HOME" "TMPDIR=${TMPDIR:-/tmp}" "copy=$copy" "$@" "$copy/tests/run"
 }
 
-# A process of that number, which the test has written into a file of the copy.
+# The process whose number the test wrote into a file of the copy.
 runs() {
     grep -qs '^State:.[^ZX]' "/proc/$(<"$copy/$1")/status"
 }
@@ -96,16 +96,16 @@ nothing_is_left() {
 @test "the exit status and the signals of a command are what they are without the runner" {
     run -3 "$copy/tests/contain" "$copy" 60 sh -c 'exit 3'
     run -137 "$copy/tests/contain" "$copy" 60 sh -c 'kill -KILL $$'
-    # of those that Python ignores, the command ignores neither SIGPIPE nor SIGXFSZ
+    # of the signals that Python ignores, the command ignores neither SIGPIPE nor SIGXFSZ
     run -0 "$copy/tests/contain" "$copy" 60 sed -n 's/^SigIgn:[^0-9a-f]*/0x/p' /proc/self/status
     [[ $((output & (1 << 12 | 1 << 24))) -eq 0 ]]
 }
 
-# place_is DIRECTORY TYPE...: it is this, where file systems are of these types: /tmp, /var/tmp and the project.
+# place_is DIRECTORY TYPE...: tests/place prints it if /tmp, /var/tmp and the project have these file system types.
 place_is() {
     {
         echo '#!/bin/sh'
-        # shellcheck disable=SC2016 # its own variables
+        # shellcheck disable=SC2016 # variables of the inner shell
         echo 'for last; do :; done; case $last in'
         printf '%s) echo %s ;;\n' /tmp "$2" /var/tmp "$3" "*" "$4"
         echo 'esac'
@@ -130,7 +130,7 @@ place_is() {
     run -1 --separate-stderr env TMPDIR="$copy/none" "$copy/tests/place"
     [[ $stderr == "TMPDIR=$copy/none is not a directory"* ]]
     if [[ $EUID -eq 0 ]]; then
-        chmod 700 "$copy" # where the servers' user does not get to
+        chmod 700 "$copy" # inaccessible to the servers' user
         place_is /tmp overlayfs overlayfs ext2/ext3
     fi
 }

@@ -1,5 +1,5 @@
-# A stock ProFTPD on loopback, for the tests and the demo to source. All there is to know of a server is in its
-# directory, $server, on which every function acts:
+# A stock ProFTPD on loopback, for the tests and the demo to source. All state of a server is in its directory,
+# $server, on which every function acts:
 #
 #     server_create 'UseSendfile off'     # makes $server; each argument is a line of the server's configuration
 #     cp big "$server/files"              # what it serves
@@ -14,7 +14,7 @@ library=$project/build/libxfermmap.so
 proftpd=$project/build/server/usr/sbin/proftpd
 account=visitor
 
-# Reads are from mappings on machines, too, where these cost more. Who asks for something else sets it before.
+# Serve reads from mappings even on machines where these cost more. Set it before for another way.
 export XFERMMAP_WAY=${XFERMMAP_WAY-map}
 
 server_create() {
@@ -23,7 +23,7 @@ server_create() {
     chmod 755 "$server"
     mkdir "$server/files"
 
-    # An address and ports of its own, so that any number of servers can run at once.
+    # Each server has a separate address and ports, so that any number can run at once.
     local port=$((10000 + RANDOM % 20000))
     local address=127.$((1 + RANDOM % 254)).$((RANDOM % 256)).$((1 + RANDOM % 254))
     echo "$address" >"$server/address"
@@ -36,7 +36,7 @@ server_create() {
     server_configuration "$@" >"$server/proftpd.conf"
 }
 
-# One key does for the TLS certificate, the SFTP host and the SFTP user.
+# One key for the TLS certificate, the SFTP host and the SFTP user.
 make_credentials() {
     openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=localhost \
         -keyout "$server/key.pem" -out "$server/certificate.pem" 2>"$server/openssl.log"
@@ -53,7 +53,7 @@ session_user() {
     if [[ $EUID -eq 0 ]]; then echo nobody; else id -un; fi
 }
 
-# What is no file is compiled into the server, which of these differs from release to release.
+# A module without a file is compiled into the server; which ones are differs by release.
 load_modules() {
     local module
     for module; do
@@ -61,7 +61,7 @@ load_modules() {
     done
 }
 
-# So many, and no zeros: where a read ends with one, the library may have to ask for the file's size.
+# So many, without zeros: after a read that ends with one, the library may have to ask for the file's size.
 random_bytes() {
     head -c "$1" /dev/urandom | LC_ALL=C tr '\0' x
 }
@@ -115,19 +115,19 @@ server_start() {
     [[ $1 != preloaded ]] || server_await listed_are_in
 }
 
-# The keeper takes the listed files in while the master serves, and says in its log when it has.
+# The keeper maps the listed files while the master serves, and logs when it is done.
 listed_are_in() {
     ! grep -qs '^TransferMMapFile' "$server/preload.conf" || [[ ! -e $server/preload.log ]] ||
         awk '/ is in force/ { due = /Engine on/ } / is refused|listed files(:| are not kept)/ { due = 0 } END { exit due }' \
             "$server/preload.log"
 }
 
-# On overlayfs the library leaves files to the kernel that are not older than its directives are in force.
+# On overlayfs the library leaves files to the kernel unless they are older than the directives.
 server_settle() {
     [[ $(stat -f -c %T "$server") != overlayfs ]] || sleep 1.1
 }
 
-# The master stays in the foreground, so that it and its sessions are one process group, which we started.
+# Keep the master in the foreground, so that it and its sessions are one process group, which we started.
 server_launch() {
     local command=("$proftpd" -n -c "$server/proftpd.conf")
     if [[ $1 == preloaded ]]; then
@@ -138,11 +138,11 @@ server_launch() {
     if [[ ${2:-} == traced ]]; then
         local tracer=(strace -f --seccomp-bpf -y -s 0 -o "$server/trace"
             -e 'trace=/^(p?readv?(64|2)?|sendfile(64)?|mmap2?|fadvise64|[gs]etsockopt|prctl)$')
-        # By prctl the server hides its descriptors, and so their paths, from tracers that are not root.
+        # Without this the server's prctl() hides its descriptors' paths from tracers that are not root.
         [[ $EUID -eq 0 ]] || tracer+=(-e inject=prctl:retval=0)
         command=("${tracer[@]}" "${command[@]}")
     fi
-    # Bats waits for whoever has its third descriptor open.
+    # Close descriptor 3: bats waits until no process has it open.
     setsid "${command[@]}" </dev/null >>"$server/log" 2>&1 3>&- &
     echo $! >"$server/group"
 
@@ -150,13 +150,13 @@ server_launch() {
     { server_await server_is_up_or_gone && ! server_is_gone; } || { server_stop; return 1; }
 }
 
-# Asked of the kernel: connecting to find out would be a session too many for whoever counts them.
+# Ask the kernel: a connection would count as a session.
 server_is_up() {
     grep -q "$(printf ':%04X 00000000:0000 0A' "$(<"$server/ftp_port")")" /proc/net/tcp
 }
 
-# The process is looked for, too: it has its group only once setsid has run. What has ended may be a zombie for seconds,
-# until process 1 waits for it.
+# Check the process as well: its group exists only after setsid. A process may be a zombie for seconds, until process
+# 1 reaps it.
 server_is_gone() {
     local group
     group=$(<"$server/group")
@@ -172,7 +172,7 @@ server_is_up_or_gone() {
     server_is_up || server_is_gone
 }
 
-# Half a minute at most. Asking costs processor time that the others need, so it gets rarer.
+# Wait at most half a minute. Poll less often with time, to leave the processor to others.
 server_await() {
     local turn
     for turn in {1..300}; do
@@ -182,7 +182,7 @@ server_await() {
     return 1
 }
 
-# Fails, and shows the server's log, unless the server was alive and stops when asked to.
+# Fail, and show the server's log, unless the server was alive and stops when asked to.
 server_stop() {
     [[ -e $server/group ]] || return 0
     local problem=
@@ -208,7 +208,7 @@ ftp_url() {
     echo "ftp://$account:$account@$(<"$server/address"):$(<"$server/ftp_port")/$1"
 }
 
-# The clients: each writes the file NAME to its output. Further arguments are options, for lftp settings.
+# The clients: each writes the file NAME to standard output. Further arguments are options, for lftp settings.
 ftp_get() {
     curl -q -sS --noproxy "*" --max-time 120 "$(ftp_url "$1")" "${@:2}"
 }
@@ -229,11 +229,11 @@ lftp_get() {
         open $(ftp_url ''); cat $1"
 }
 
-# Serve the file $1 as disk/broken: from a disk that fails for $3 bytes from $2 on, and takes $4 ms for a request. There are
-# also disk/stat/file, disk/open/file, disk/statfs/file and disk/read/file, which answer no such request: see faultfs.c.
+# Serve the file $1 as disk/broken: from a disk that fails for $3 bytes from $2 on, and takes $4 ms for a request.
+# Files in disk/stat, disk/open, disk/statfs and disk/read never answer that request: see faultfs.c.
 disk_mount() {
     local options=()
-    [[ $EUID -ne 0 ]] || options=(-o allow_other) # the session is another user
+    [[ $EUID -ne 0 ]] || options=(-o allow_other) # the session runs as another user
     mkdir -p "$server/files/disk"
     "$project/build/faultfs" "$@" "$server/files/disk" "${options[@]}" \
         </dev/null >"$server/faultfs.log" 2>&1 3>&- &
@@ -252,12 +252,12 @@ disk_is_gone() {
     ! kill -0 "$(<"$server/disk")" 2>/dev/null
 }
 
-# How often the kernel was asked to CALL (a pattern) on the file NAME, by all processes of a traced server.
+# Count the kernel's calls matching CALL (a pattern) on the file NAME, by all processes of a traced server.
 kernel_calls() {
     grep -E "^[0-9]+ +$1\(" "$server/trace" | grep -cF "<$server/files/$2>" || true
 }
 
-# The kernel was asked to map the file NAME and not to read or send it, but for so many reads (none).
+# The kernel mapped the file NAME, and neither read nor sent it, except for so many reads (none).
 served_from_memory() {
     local reads sends maps
     reads=$(kernel_calls 'p?readv?(64)?' "$1")

@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
-# tests/setup in a copy of the project, where there is no server yet, and mostly with stand-ins for the programs that
-# would change the machine.
+# tests/setup in a copy of the project without a server, mostly with stubs for the programs that would change the
+# machine.
 
 bats_require_minimum_version 1.5.0
 
@@ -15,7 +15,7 @@ teardown() {
     rm -rf "$copy"
 }
 
-# A program of the name given, whose script is what comes in.
+# Create a program of this name from a script on standard input.
 stand_in() {
     cat <(echo '#!/usr/bin/env bash') - >"$copy/bin/$1"
     chmod 755 "$copy/bin/$1"
@@ -31,7 +31,7 @@ stand_in() {
     "$copy/build/server/usr/sbin/proftpd" --version
 }
 
-# What dpkg knows, what lies where a service has its files, and who listens on port 21.
+# The packages that dpkg lists, the files of a service, and the listener on port 21.
 traces_of_a_server() {
     dpkg-query -W -f '${Package} ${Version}\n' '*proftpd*' 2>/dev/null || true
     find /etc /lib/systemd /run /var/lib -name '*proftpd*' 2>/dev/null | sort
@@ -42,21 +42,20 @@ traces_of_a_server() {
     stand_in apt-get <<<'echo "apt-get $*"; exit 1'
     stand_in sudo <<<'echo "sudo $*"; exit 1'
     has_unpacked server witnesses
-    mkdir -p "$copy"/build/foreign/{arm64,armhf}/usr # not every machine can have them
+    mkdir -p "$copy"/build/foreign/{arm64,armhf}/usr # not available on every machine
 
     PATH=$copy/bin:$PATH run -0 "$copy/tests/setup" check
 
     [ "$output" = '' ]
 }
 
-# Of these it has what the project has.
+# Link these directories of the project's build into the copy.
 has_unpacked() {
     mkdir -p "$copy/build"
     (cd "$BATS_TEST_DIRNAME/../build" && realpath "$@" | xargs -I{} ln -s {} "$copy/build")
 }
 
-# Apt that gives any package, empty, and a dpkg-deb that unpacks it. But where a call is like $at, either of them
-# interrupts the process $victim.
+# Apt provides any package, empty, and dpkg-deb unpacks it. On a call like $at, either interrupts the process $victim.
 stand_in_packages() {
     local program
     for program in apt-get dpkg-deb; do
@@ -99,7 +98,7 @@ SCRIPT
     [[ ${lines[1]} == *': apt-get update; apt-get install -y --no-install-recommends gcc libc6-dev libjson-c-dev uthash-dev' ]]
 }
 
-# wants PURPOSE PACKAGE...: on a machine that has none of it, these are among what is installed.
+# wants PURPOSE PACKAGE...: on a machine without packages, these are among the installed.
 wants() {
     local package
     PATH=$copy/bin:$PATH run -0 "$copy/tests/setup" build "$1"
@@ -119,10 +118,10 @@ wants() {
         esac
 SCRIPT
     wants build gcc libc6-dev libjson-c-dev uthash-dev
-    wants deb build-essential debhelper # which dpkg-checkbuilddeps wants in any case
+    wants deb build-essential debhelper # dpkg-checkbuilddeps always requires it
     wants fuzz gcc clang
     has_unpacked server peers
-    wants demo netbase procps # without /etc/protocols the server asks for no buffer's size
+    wants demo netbase procps # without /etc/protocols the server asks for no buffer size
     wants bench netbase
     run -0 make -s --dry-run -C "$BATS_TEST_DIRNAME/.." fuzz
     [[ ${lines[0]} == 'tests/setup build' ]]
@@ -175,9 +174,9 @@ CONTROL
     interrupted_at '-x */libcmocka-dev.deb *' $'server\nwitnesses'
 }
 
-# interrupted_at CALL LEFT: at a call like CALL; then LEFT is all that is in build.
+# interrupted_at CALL LEFT: interrupt at a call like CALL; then only LEFT is in build.
 interrupted_at() {
-    # shellcheck disable=SC2016 # for the shell that becomes tests/setup
+    # shellcheck disable=SC2016 # variables of the shell that becomes tests/setup
     PATH=$copy/bin:$PATH at=$1 victim=$copy/victim run -143 \
         bash -c 'echo $$ >"$victim"; exec "$0" check' "$copy/tests/setup"
     echo "$1: $(ls -A "$copy/build")"

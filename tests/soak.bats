@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
-# The soak: a server at work for some time, with sessions of all kinds while its files change, see soak.py; and what its
-# master has, before and after. "make soak" takes longer.
+# The soak: run a server with sessions of all kinds while its files change, see soak.py; and compare the master's
+# resources before and after. "make soak" runs longer.
 
 bats_require_minimum_version 1.5.0
 
@@ -16,7 +16,7 @@ teardown() {
     server_remove
 }
 
-# What the master has: descriptors, mappings, and memory of its own in KiB.
+# The master's descriptors, mappings, and private memory in KiB.
 belongings() {
     local master
     master=$(<"$server/pid")
@@ -28,7 +28,7 @@ is_alone() {
     ! pgrep -P "$(<"$server/pid")" >/dev/null
 }
 
-# Download for $1 seconds, then let it come to rest. @return as of soak.py
+# Download for $1 seconds, then let the server settle. Same exit status as soak.py.
 soak() {
     local status=0
     timeout -k 5 $(($1 + 150)) python3 "$BATS_TEST_DIRNAME/soak.py" "$server" "$1" || status=1
@@ -53,7 +53,7 @@ soak() {
     read -ra before <<<"$before"
     read -ra after <<<"$after"
     [[ ${after[0]} -le ${before[0]} && ${after[1]} -le ${before[1]} ]]
-    # ProFTPD by itself grows by 5 KiB with each restart
+    # ProFTPD itself grows by 5 KiB with each restart
     local hangups
     hangups=$(grep -oE '[0-9,]+ hangups' "$server/soak.log" | tr -cd 0-9)
     [[ ${after[2]} -lt $((before[2] + 512 + 6 * hangups)) ]]

@@ -3,9 +3,9 @@
     soak.py SERVER SECONDS
 
 SERVER is the directory of a running server, see server.bash. Each byte of a file is known from the
-file's generation and its place: a file is replaced by another generation, or is truncated or
-grows. So of every download that came to its end one can say whether there was such a file while it
-ran. Prints what was done; fails if any download was wrong, or any session failed.
+file's generation and its offset: a file is replaced by another generation, truncated, or grows. So
+each complete download can be checked against the versions that existed while it ran. Prints what
+was done; fails if any download was wrong, or any session failed.
 """
 
 import concurrent.futures
@@ -29,7 +29,7 @@ TIMEOUT = 60  # seconds; nothing takes as long
 
 
 class File:
-    """A served file, and which generations and lengths it had since when."""
+    """A served file, with its generations and lengths over time."""
 
     def __init__(self, path, size):
         self.path = path
@@ -39,7 +39,7 @@ class File:
         self.replace()
 
     def note(self, start, length):
-        """A change is noted before it is made, and again after: in between, both are right."""
+        """Note a change before and after it is made: in between, both versions are right."""
         self.history.append((time.monotonic(), start, length))
 
     def replace(self):
@@ -66,10 +66,10 @@ class File:
             self.note(start, new)
 
     def was(self, data, place, began, ended, in_order):
-        """Whether `data` is what the file had from `place` on, at some time in between.
+        """True if the file had `data` from `place` on at some time in between.
 
-        in_order: it was read from front to back. Who asks for many pieces at once may be told of
-        an end by one of them, and have got what is behind it from another.
+        in_order: it was read from front to back. With concurrent requests, one may report the end
+        of the file, and another have data beyond it.
         """
         with self.lock:
             history = list(self.history)
@@ -78,7 +78,7 @@ class File:
             until = history[index + 1][0] if index + 1 < len(history) else ended
             if since <= ended and until >= began:
                 lengths.setdefault(start, []).append(length)
-        # the length that a generation had before the first change in between
+        # the length of a generation before the first change in between
         for start, known in lengths.items():
             least, most = min(known), max(known)
             if not max(least - place, 0) <= len(data) <= max(most - place, 0):
@@ -145,7 +145,7 @@ class Soak:
         self.check(file, bytes(data), place, began)
 
     def ftp_abort(self, ftp, file):
-        """Leave in the middle: by ABOR, or by closing the data connection."""
+        """Abort a download: by ABOR, or by closing the data connection."""
         data = ftp.transfercmd(f"RETR {os.path.basename(file.path)}")
         data.recv(random.randrange(1, 100_000))
         if random.random() < 0.5:
@@ -158,7 +158,7 @@ class Soak:
                 break
             if reply.startswith("426"):
                 break
-        ftp.putcmd("NOOP")  # and whatever was still to be said
+        ftp.putcmd("NOOP")  # and any remaining reply
         while not ftp.getmultiline().startswith("200"):
             pass
 
@@ -178,7 +178,7 @@ class Soak:
                         raise
                     self.count("dropped")
                     return
-            else:  # the client is gone, without a word
+            else:  # the client closed without QUIT
                 data = ftp.transfercmd(f"RETR {os.path.basename(file.path)}")
                 data.recv(1000)
                 for each in (data, ftp.sock):
@@ -217,7 +217,7 @@ class Soak:
             else:
                 self.count("failed")
 
-    # ---- who does it ----
+    # ---- the clients ----
 
     def client(self):
         while self.going():
@@ -254,7 +254,7 @@ class Soak:
             running = [threads.submit(work) for work in [self.client] * CLIENTS + [self.change]]
         print(", ".join(f"{amount:,} {what}" for what, amount in self.counts.items()))
         for each in running:
-            each.result()  # raises what ended it
+            each.result()  # raises the exception that ended it
         return self.counts["wrong"] == self.counts["failed"] == 0
 
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
-# The ways to start a server: however it is done, listed files come from memory; and where the server is only asked a
-# question, the library stays out of it.
+# The ways to start a server: in each, listed files come from memory; and when the server only answers a question, the
+# library stays inert.
 
 bats_require_minimum_version 1.5.0
 set -o pipefail
@@ -19,7 +19,7 @@ teardown() {
     end_started
 }
 
-# Run a server that stays in the foreground, for server_stop to stop.
+# Run a server in the foreground, for server_stop to stop.
 in_foreground() {
     server_settle
     setsid "$@" </dev/null >>"$server/log" 2>&1 3>&- &
@@ -38,7 +38,7 @@ serves_from_memory() {
     serves_from_memory
 }
 
-# It listens on each of them in turn, the next one once the list of the first is in memory.
+# The server listens on one socket after the other. The delay lets the first load the list before the second.
 @test "on several sockets, with one keeper" {
     echo "TransferMMapFile $server/files/absent" >>"$server/preload.conf"
     in_foreground strace -f --seccomp-bpf -o "$server/trace" -e trace=listen -e inject=listen:delay_exit=500000 \
@@ -53,13 +53,13 @@ has_listened() {
     [[ $(grep -c 'listen.* = 0' "$server/trace") -ge $1 ]]
 }
 
-# Arguments: what to run it with.
+# Arguments: the prefix to run it with.
 into_background() {
     server_settle
     "$@" env "${preload[@]}" "${command[@]}" </dev/null >>"$server/log" 2>&1 3>&- &
     started+=($!)
     server_await test -s "$server/pid"
-    cp "$server/pid" "$server/group" # it has made itself a process group
+    cp "$server/pid" "$server/group" # it became a process group leader
     server_await server_is_up
     server_await listed_are_in
     [[ $(ps -o ppid= "$(<"$server/pid")") -ne $BASHPID ]]
@@ -74,7 +74,7 @@ into_background() {
     [[ $(counter LISTED) -eq 2 ]]
 }
 
-# Then it listens before it forks, too, on a socket that is not for clients.
+# It then listens before the fork, too, on a socket that is not for clients.
 @test "as a daemon that ftpdctl talks to" {
     needs_disk
     needs_insight
@@ -99,8 +99,8 @@ into_background() {
     serves_from_memory
 }
 
-# As inetd does: for each connection a server, whose standard input and output it is. Without its prctl() strace can see
-# what its descriptors are, be it root's or not.
+# Start a server for each connection, as inetd does, with the connection as its standard input and output. Disabling
+# its prctl() lets strace see its descriptors even without root.
 @test "by inetd, one server for each connection" {
     needs_disk
     sed -i 's/ServerType standalone/ServerType inetd/' "$server/proftpd.conf"
@@ -120,14 +120,14 @@ PYTHON
         -o "$server/trace" env "${preload[@]}" "${command[@]}"
     session_login
     [[ $(kernel_calls mmap big) -eq 0 ]]
-    [[ $(locked "$session") -lt $(stat -c %s "$server/files/big") ]] # the server has some pages locked itself
+    [[ $(locked "$session") -lt $(stat -c %s "$server/files/big") ]] # the server locks some pages itself
     grep -qE '^Threads:.*[^0-9]1$' "/proc/$session/status"
     session_download big
     session_finish
     cmp "$server/files/big" "$server/received"
     session_end
     server_await server_is_gone
-    rm "$server/group" # nothing is left to be stopped
+    rm "$server/group" # no server is left to be stopped
     served_from_memory big
 }
 
@@ -148,7 +148,7 @@ PYTHON
     grep -q 'statx.*EPERM .*(INJECTED)' "$server/trace"
 }
 
-# There an i is no small I.
+# There, the lower case of I is not i.
 @test "in a Turkish locale the directive file means the same at a reload as at the start" {
     localedef -i tr_TR -f UTF-8 --no-archive "$server/tr_TR.UTF-8" || skip 'package locales is not installed'
     sed -i 's/TransferMMapFile/TRANSFERMMAPFILE/' "$server/preload.conf"
@@ -159,7 +159,7 @@ PYTHON
     [[ $(logged 'is in force') -eq 2 ]]
 }
 
-# ---- only asked ----
+# ---- questions only ----
 
 @test "with a question, the server answers as without the library" {
     local question
@@ -181,7 +181,7 @@ PYTHON
     done
 }
 
-# Its output, without times and process numbers, and its exit status. Further arguments are for the environment.
+# The output without times and process numbers, and the exit status. Further arguments are for the environment.
 ask() {
     local status=0
     env "${@:2}" "${command[@]}" "$1" >"$server/said" 2>&1 || status=$?

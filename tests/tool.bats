@@ -7,7 +7,7 @@ set -o pipefail
 setup() {
     source "$BATS_TEST_DIRNAME/observe.bash"
     tool=$project/build/xfermmap
-    python=/usr/bin/python3 # the modules are Debian's
+    python=/usr/bin/python3 # Debian packages the modules
     server_create 'UseSendfile off'
     files=$server/files
     random_bytes 9000001 >"$files/big"
@@ -24,7 +24,7 @@ teardown() {
 @test "xfermmap tells how it is used" {
     local command
     for command in '' check status run; do
-        # shellcheck disable=SC2086 # none, or one word
+        # shellcheck disable=SC2086 # empty, or one word
         run -0 --separate-stderr "$tool" $command --help
         [[ $output == "Usage: xfermmap${command:+ $command} "*'Exit status'* && ! $stderr ]]
         # shellcheck disable=SC2086
@@ -106,7 +106,7 @@ checked() {
     run --separate-stderr "$tool" check -c "$server/preload.conf" -s "$server/absent"
     [[ $status -eq 1 && $stderr == *'no such file' ]]
 
-    # and where that is the directive file
+    # and if that is the directive file
     directives 'Port 21' 'TransferMMapEngine on'
     checked
     [[ $status -eq 0 && $output == *"$server/preload.conf: UseSendfile is on"* ]]
@@ -232,7 +232,7 @@ checked() {
     checked
     [[ $status -eq 1 && $output == *'1 listed file, 4.9 KiB; TransferMMapMaxMemory is 8.0 MiB of '* ]]
     [[ $stderr == "xfermmap: TransferMMapFile $files/big: no room for it in TransferMMapMaxMemory"* ]]
-    directives 'TransferMMapMaxMemory 9 MB' "TransferMMapFile $files/big $files/*i* $files/small" # one of them again
+    directives 'TransferMMapMaxMemory 9 MB' "TransferMMapFile $files/big $files/*i* $files/small" # one of them twice
     checked
     [[ $status -eq 0 && $output == *'2 listed files, 8.6 MiB; '* && ! $stderr ]]
 
@@ -243,7 +243,7 @@ checked() {
     [[ $status -eq 0 && $output == *'may lock 64.0 KiB only'* ]]
 }
 
-# paths_checked LINE...: what check says of these paths, each "PATH: what", is this, and they are served from memory ($all)
+# paths_checked LINE...: check reports these lines, each "PATH: what", and $all says that all are served from memory
 paths_checked() {
     local line paths=() said code=0
     for line; do
@@ -273,7 +273,7 @@ paths_checked() {
     run -0 "$tool" check -c "$server/preload.conf" "$files/directory"
     [[ $output == "$files/directory/other: from memory; not listed; "*' of 8.6 MiB are in memory now' ]]
 
-    # and so it is
+    # and a session serves them so
     server_start preloaded
     for file in big third directory/other small; do
         ftp_get "$file" | cmp "$files/$file" -
@@ -292,7 +292,7 @@ paths_checked() {
     [[ ${lines[1]} == '  off for 127.0.0.1, port 21' && ${lines[2]} == '  on for 127.0.0.2, port 21' ]]
     [[ ${lines[3]} == '  on for ::1, port 21' && ${#lines[@]} -eq 5 ]]
     [[ ${lines[4]} == "$files/big: from memory; not listed; "*"; but plain FTP by sendfile: UseSendfile is on in $server/preload.conf" ]]
-    checked # the values of all directives have it, too
+    checked # the values of all directives include it
     [[ $output == 'TransferMMapEngine on for 2 of 3 addresses, and off for others'$'\n  off for 127.0.0.1, port 21\n'* ]]
 
     directives 'TransferMMapEngine on'
@@ -310,7 +310,7 @@ paths_checked() {
     [[ ! $stderr ]]
     run -1 --separate-stderr env XFERMMAP_CONF="$server/other.conf" "$tool" check
     [[ $stderr == "xfermmap: this is $server/other.conf, but the running server, process $(<"$server/pid"), uses $server/preload.conf; check that one with -c" ]]
-    run -0 --separate-stderr "$tool" check -c "$server/other.conf" # it was asked for
+    run -0 --separate-stderr "$tool" check -c "$server/other.conf" # named explicitly, so an error
     [[ ! $stderr ]]
     server_stop
     run -0 env XFERMMAP_CONF="$server/other.conf" "$tool" check
@@ -325,7 +325,7 @@ status_of_server() {
 serve_some() {
     directives 'TransferMMapEngine on' "TransferMMapFile $files/small $files/big"
     server_start preloaded
-    [[ $(counter SMALL) -eq 0 ]] # what the server itself reads as it starts is not counted
+    [[ $(counter SMALL) -eq 0 ]] # reads by the server's own start are not counted
     ftp_get big | cmp "$files/big" -
     ftp_get big | cmp "$files/big" -
     server_await has_counted LISTED 2
@@ -361,11 +361,11 @@ has_counted() {
     grep -qE '^ +8\.6 MiB .* 2 +17\.2 MiB +0 B  total of 2 files$' <<<"$output"
     grep -qE '^ +18000002  bytes read from memory \(17\.2 MiB\)$' <<<"$output"
     grep -qE '^ +2  listed files opened, unchanged since they were read in$' <<<"$output"
-    run ! grep -E '^ +0  ' <<<"$output" # what is 0 is not shown
+    run ! grep -E '^ +0  ' <<<"$output" # zeros are not shown
     run -0 status_of_server -n 1
     [[ $output == *"$files/big"*'total of 2 files'* && $output != *"$files/small"* ]]
 
-    # by default it is the directives' file
+    # the default comes from the directives
     run -0 env XFERMMAP_CONF="$server/preload.conf" "$tool" status
     [[ $output == *"process $(<"$server/pid"),"* ]]
 
@@ -417,12 +417,12 @@ verdict() {
     verdict
     [[ $status -eq 0 && ${lines[0]} == 'active: 100.0 % of 8.6 MiB from memory; no file is listed' ]]
 
-    # refused by a reload, and before that
+    # refused by a reload, and before it
     directives 'TransferMMapEngine on' 'TransferMMapMistake on'
     verdict
     [[ $status -eq 0 && ${lines[0]} == 'active: '* ]]
     [[ $stderr == "xfermmap: a reload will be refused: $server/preload.conf has errors, "*'the previous directives' ]]
-    cp "$server/preload.conf" "$server/other.conf" # with which this server doesn't run
+    cp "$server/preload.conf" "$server/other.conf" # not the file of this server
     run -1 --separate-stderr "$tool" status -c "$server/other.conf"
     [[ ! $output && $stderr == "refused: $server/other.conf has errors, "*'a server that starts with it runs WITHOUT the library'* ]]
     run -1 --separate-stderr "$tool" status -c "$server/other.conf" --prometheus
@@ -442,7 +442,7 @@ is_off() {
     status_of_server | grep -q 'TransferMMapEngine off'
 }
 
-# In a PID namespace, whose processes are the test's own.
+# In a PID namespace, which only has the test's processes.
 @test "status without a status file says whether the library is in a server" {
     local namespace=(unshare --fork --pid --mount-proc --kill-child)
     [[ $EUID -eq 0 ]] || namespace+=(-r)
@@ -489,7 +489,7 @@ INSIDE
     run -0 "$tool" status -f "$server/status" --prometheus --output "$server/metrics"
     [[ ! $output ]]
     grep -q '^xfermmap_up 1$' "$server/metrics"
-    [[ $(<"$server/former") == former ]] # another file took its name
+    [[ $(<"$server/former") == former ]] # another file replaced it
     run -1 "$tool" status -f "$server/status" --prometheus --output "$server/none/metrics"
     [[ $output == *"--output $server/none/metrics: No such file"* ]]
     run -1 "$tool" status -f "$server/status" --output "$server/files" # a directory
@@ -502,7 +502,7 @@ INSIDE
     mkdir "$files/a b"
     printf 'a\\b"c' >"$files/a b/\"\\"
     local name
-    for name in $'\xc4\xe3' $'\xba\xc3'; do # no UTF-8; of two series of the same name none is taken
+    for name in $'\xc4\xe3' $'\xba\xc3'; do # not UTF-8; Prometheus rejects both of two series with the same name
         echo "$name" >"$files/a b/$name"
     done
     directives 'TransferMMapEngine on' "TransferMMapFile $files/big \"$files/a b/*\""
@@ -588,10 +588,10 @@ PYTHON
     serve_some
     server_stop
     cp "$server/status" "$server/whole"
-    # the path of the first slot: an escape sequence, half a character, no end
+    # the path of the first slot: an escape sequence, half a character, no terminator
     { printf '\033[2J\302\233\303(%s\377' "$files"; printf 'x%.0s' {1..600}; } |
         head -c 424 | dd of="$server/status" bs=1 seek=$((8192 + 88)) conv=notrunc status=none
-    # the library's version: the same
+    # the library's version: likewise unterminated
     printf '\033[2J\302\233\303x%.0s' 1 2 | dd of="$server/status" bs=1 seek=144 conv=notrunc status=none
     run -1 status_of_server
     [[ $output == *"?[2J???($files?xxx"* && $output == *' with libxfermmap ?[2J???x?[2J???, counting since '* ]]
@@ -617,8 +617,8 @@ PYTHON
     run -1 --separate-stderr timeout 10 "$tool" status -f "$server/pipe"
 }
 
-# Downloads by eight clients at once, $1 each: whole and resumed; of listed files, large and small, and of others. Before
-# that, a session that downloads nothing, to see what each session opens besides.
+# Download with eight clients at once, $1 files each: whole and resumed; listed files, large and small, and others.
+# First run a session that downloads nothing, to see what each session opens besides.
 download_at_random() {
     random_bytes 1200001 >"$files/listed"
     random_bytes 100 >"$files/tiny"
@@ -649,7 +649,7 @@ def client(number):
 
 with concurrent.futures.ThreadPoolExecutor(int(clients)) as threads:
     running = [threads.submit(client, number) for number in range(int(clients))]
-results = [each.result() for each in running]  # raises what a client has raised
+results = [each.result() for each in running]  # raises the client's exception
 for name in sorted(content):
     print(name, *(sum(counts[name] for counts in kind) for kind in zip(*results)))
 PYTHON
@@ -664,7 +664,8 @@ run_clients() {
     "$python" "$server/clients" "$(<"$server/address")" "$(<"$server/ftp_port")" "$account" "$files" "$@"
 }
 
-# counted_truly DOWNLOADS MEMORY-OR-KERNEL: so many there were, and large files were served from there.
+# counted_truly DOWNLOADS MEMORY-OR-KERNEL: counted so many downloads, and served large files from memory or the
+# kernel.
 counted_truly() {
     "$python" - "$server" "$@" <<'PYTHON'
 import json, sys
@@ -678,18 +679,19 @@ print(got, idle, totals, after["files"])
 assert sum(count for count, _ in got.values()) == int(planned)
 assert sorted(got) == ["big", "empty", "listed", "small", "tiny"] and all(count > 0 for count, _ in got.values())
 
-# Memory or kernel: that depends on what is in memory, and on how a file is read, so that only the sum is sure.
+# Only the sum is certain: memory or kernel depends on residency, and on how a session reads a file.
 memory, kernel = totals.pop("bytes"), totals.pop("bytes_kernel")
 assert memory + kernel == got["listed"][1] + got["big"][1]
 assert memory > kernel if source == "memory" else memory == 0
 
-# An empty file counts nowhere. Each of the eight sessions opens the files that the idle one did, such as that of users.
+# An empty file counts nowhere. Each of the eight sessions opens the same files as the idle one, such as that of
+# users.
 assert {name for name in idle if idle[name]} <= {"kernel_small"}
 assert totals == dict.fromkeys(totals, 0) | {
     "listed": got["listed"][0] + got["small"][0], "mapped": got["listed"][0] + got["big"][0],
     "kernel_small": got["small"][0] + got["tiny"][0] + 8 * idle["kernel_small"]}
 
-# What a session reads of a small file is the kernel's, and not counted.
+# A session's reads of a small file go to the kernel, and are not counted.
 slots = {file["path"]: (file["opened"], file["bytes"] + file["bytes_kernel"]) for file in after["files"]}
 assert slots == {f"{directory}/files/listed": got["listed"], f"{directory}/files/small": (got["small"][0], 0)}
 PYTHON

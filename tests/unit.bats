@@ -1,9 +1,9 @@
 #!/usr/bin/env bats
-# Each room of the library by itself, see unit/: one test here for each program, whose tests are shown if one fails.
+# The unit tests, see unit/: one test here for each program; a failure shows the program's output.
 
 passes() {
     local layout=()
-    ! setarch -R true 2>/dev/null || layout=(setarch -R) # the thread sanitizer knows few of them
+    ! setarch -R true 2>/dev/null || layout=(setarch -R) # the thread sanitizer supports few layouts
     CMOCKA_MESSAGE_OUTPUT=TAP "${layout[@]}" "$BATS_TEST_DIRNAME/../build/unit/$1"
 }
 

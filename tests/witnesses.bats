@@ -1,5 +1,5 @@
 #!/usr/bin/env bats
-# Ordinary programs as witnesses: with the library in all of them, and every file mapped, they say what they say without.
+# Ordinary programs, with the library in all of them and every file mapped, must print the same as without it.
 # docs/compatibility.md has the table.
 
 bats_require_minimum_version 1.5.0
@@ -10,7 +10,7 @@ setup() {
     umask 022
     server=$(realpath "$(mktemp -d "${TMPDIR:-/tmp}/xfermmap.XXXXXX")")
     directives 'TransferMMapEngine on' 'TransferMMapMinSize 1'
-    # Several at a time would contend for a status file, and say so.
+    # Concurrent programs would contend for a status file, and log it.
     sed '/StatusFile/ s/ .*/ none/' "$server/preload.conf" >"$server/uncounted.conf"
     cd "$server" || return
     export LC_ALL=C
@@ -23,7 +23,7 @@ teardown() {
     server_remove
 }
 
-# Only the program named $1 is served, and counts.
+# Serve and count only the program named $1.
 with_library() {
     env LD_PRELOAD="$library" XFERMMAP_CONF="$server/preload.conf" XFERMMAP_PROCESS="$1" "${@:2}"
 }
@@ -32,12 +32,12 @@ uncounted() {
     env LD_PRELOAD="$library" XFERMMAP_CONF="$server/uncounted.conf" XFERMMAP_PROCESS='*' "$@"
 }
 
-# Through a pipe: between two files, cat would have the kernel copy.
+# Through a pipe: between two files, cat uses copy_file_range.
 said_by() {
     { "$@" 2>&1 </dev/null && echo 'exit status 0' || echo "exit status $?"; } | sha256sum
 }
 
-# same COMMAND...: it says the same.
+# same COMMAND...: prints the same.
 same() {
     local expected actual
     expected=$(said_by "$@")
@@ -45,7 +45,7 @@ same() {
     [[ $actual == "$expected" ]] || { echo "not the same: $*"; return 1; } >&2
 }
 
-# served PROGRAM COMMAND...: it says the same, and PROGRAM, which may be one that COMMAND runs, has read from memory.
+# served PROGRAM COMMAND...: prints the same, and PROGRAM, which COMMAND may run, read from memory.
 served() {
     same "${@:2}"
     rm -f status
@@ -62,7 +62,7 @@ served() {
     served cmp cmp big copy
     served head head -c 70001 big
     served tail tail -c 70001 big
-    same tail -n 3 text # which jumps
+    same tail -n 3 text # which seeks
     same tac text
     served wc wc text
     served cp sh -c 'cp big copied; cmp big copied; cp --reflink=never --sparse=always big copied; cmp big copied'
@@ -183,7 +183,7 @@ SOURCE
 }
 
 @test "pure-ftpd" {
-    needs_namespaces # it takes root, and makes a directory in /run
+    needs_namespaces # it needs root, and a directory in /run
     local bin=$project/build/witnesses/usr address port url
     [[ -x $bin/sbin/pure-ftpd ]] || skip 'this release of Debian has none'
     address=127.$((1 + RANDOM % 254)).$((RANDOM % 256)).$((1 + RANDOM % 254))
@@ -193,7 +193,7 @@ SOURCE
     cp big text files
     printf 'visitor\nvisitor\n' | "$bin/bin/pure-pw" useradd visitor -f users -u nobody -g nogroup -d "$server/files" -m -F users.pdb
     server_settle
-    # shellcheck disable=SC2016 # for the inner shell
+    # shellcheck disable=SC2016 # variables of the inner shell
     unshare --mount sh -c 'mount -t tmpfs tmpfs /run; exec "$@"' - env LD_PRELOAD="$library" \
         XFERMMAP_CONF="$server/preload.conf" XFERMMAP_PROCESS=pure-ftpd "$bin/sbin/pure-ftpd" -S "$address,$port" \
         -l "puredb:$server/users.pdb" -g "$server/pid" -E -u 1 -H </dev/null >log 2>&1 3>&- &

@@ -16,7 +16,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* Those of fortified programs, which no header declares. */
+/* Entry points of fortified programs, which no header declares. */
 extern ssize_t __read_chk(int fd, void *buffer, size_t count, size_t size);
 extern ssize_t __pread_chk(int fd, void *buffer, size_t count, off_t offset, size_t size);
 extern ssize_t __pread64_chk(int fd, void *buffer, size_t count, off64_t offset, size_t size);
@@ -25,7 +25,7 @@ extern int __open64_2(const char *path, int flags);
 extern int __openat_2(int directory, const char *path, int flags);
 extern int __openat64_2(int directory, const char *path, int flags);
 
-enum { MOST_SENT = 3 << 20 /* bytes; what may come in several pieces */ };
+enum { MOST_SENT = 3 << 20 /* bytes; larger results may come in several pieces */ };
 
 typedef int64_t call_function(enum side side, const struct step *step);
 
@@ -36,14 +36,14 @@ static bool creates(int flags)
     return (flags & O_CREAT) != 0 || (flags & O_TMPFILE) == O_TMPFILE;
 }
 
-/* Relative paths begin with the side's directory, which openat() goes without. */
+/* Relative paths start with the side's directory; openat() omits it. */
 static int open_by_library(const char *path, int flags, unsigned variant)
 {
     bool within = path != NULL && strncmp(path, "a/", 2) == 0 && path[2] != '\0';
     int directory = within ? twin_directory(LIBRARY) : AT_FDCWD;
 
     if (creates(flags))
-        variant %= 4; /* libc ends programs that create a file without saying its mode */
+        variant %= 4; /* libc aborts programs that create a file without a mode */
     switch (variant % 8) {
     case 0:
         return open(path, flags, 0600);
@@ -139,7 +139,7 @@ static int64_t call_pread(enum side side, const struct step *step)
     }
 }
 
-/* The parts, or now and then something that is none. */
+/* The parts, or now and then an invalid pointer. */
 static struct iovec *parts_of(enum side side, const struct step *step, struct iovec *parts,
                               int *count)
 {
@@ -183,7 +183,7 @@ static int64_t call_preadv(enum side side, const struct step *step)
     }
 }
 
-/* stdio reads inside of libc; the twin's does so on a descriptor that the library doesn't know. */
+/* stdio reads inside libc; the twin's stdio has a descriptor that the library does not know. */
 static int64_t call_fdopen(enum side side, const struct step *step)
 {
     int number = twin_number(side, step->slot);
@@ -206,7 +206,7 @@ static int64_t call_fdopen(enum side side, const struct step *step)
         result = (int64_t)fread(buffer, 1, count, file);
     if (ferror(file))
         result = -2;
-    if (fclose(file) != 0) /* puts the kernel's offset where the reader stands */
+    if (fclose(file) != 0) /* moves the kernel's offset to the reader's position */
         result -= 1 << 30;
     return result;
 }
@@ -216,7 +216,7 @@ static int64_t call_fdopen(enum side side, const struct step *step)
 static int64_t call_lseek(enum side side, const struct step *step)
 {
     int fd = twin_number(side, step->slot);
-    /* a small step, or just a look where it stands */
+    /* a small step, or only a query of the offset */
     off64_t offset = step->whence == SEEK_CUR && step->variant % 2 == 0 ? 0 : step->offset;
 
     if (step->whence == SEEK_END)
@@ -268,7 +268,7 @@ static int64_t call_dup2(enum side side, const struct step *step)
     unsigned target = step->other;
     int fd = twin_number(side, step->slot);
 
-    if (twin_is_empty(target)) /* its number would be the same for both sides */
+    if (twin_is_empty(target)) /* its number would be the same on both sides */
         target = LOW_SLOTS;
     int number = twin_number(side, target);
     int flags = step->variant % 2 == 0 ? 0 : O_CLOEXEC;
@@ -282,7 +282,7 @@ static int64_t call_dup2(enum side side, const struct step *step)
     if (side == LIBRARY)
         result = dup2(fd, number);
     else if (fd != number)
-        result = (int)RAW(dup3, fd, number, 0); /* not every architecture has dup2(2) */
+        result = (int)RAW(dup3, fd, number, 0); /* some architectures lack dup2(2) */
     else if (RAW(fcntl, fd, F_GETFD) != -1)
         result = number;
     return result == number && number != -1 ? (int64_t)target : -1;
@@ -339,7 +339,7 @@ static int64_t call_fcntl(enum side side, const struct step *step)
     }
 }
 
-/* The twin's is libc's, too, which is several calls of the kernel's. */
+/* The twin uses libc's, too: it makes several system calls. */
 static int64_t call_lockf(enum side side, const struct step *step)
 {
     static const int commands[] = {F_TEST, F_ULOCK, F_TLOCK, 77};
@@ -373,9 +373,9 @@ static int64_t call_socketpair(enum side side, const struct step *step)
     return twin_keep(side, first, ends[0]) * SLOTS + twin_keep(side, second, ends[1]);
 }
 
-/* ---- what moves bytes without the program seeing them ---- */
+/* ---- copies inside the kernel ---- */
 
-/* What a call gave, and where it left an offset that it was told. */
+/* A call's result, combined with the offset that it set. */
 static int64_t with_offset(int64_t result, int64_t offset)
 {
     return result < 0 ? result : result + (offset << 24);
@@ -388,7 +388,7 @@ static mode_t type_of(int fd)
     return fstat(fd, &status) == 0 ? status.st_mode & S_IFMT : 0;
 }
 
-/* Whether bytes that are sent there now would stay there. */
+/* True if bytes sent there would stay there now. */
 static bool holds(int fd)
 {
     struct pollfd target = {.fd = fd, .events = POLLOUT};
@@ -401,9 +401,9 @@ static bool holds(int fd)
 }
 
 /*
- * To the tester's own pipe or socket, which is emptied after each step, or to whatever the other
- * slot is. That is no pipe or socket for a file to stay in: they hold the file's own memory, and
- * what is left of it after a truncation is a matter of how large the kernel's folios are.
+ * The target: the tester's pipe or socket, which is drained after each step, or the other slot's
+ * descriptor. Exclude other pipes and sockets: they hold the file's pages, and what a truncation
+ * leaves of these depends on the kernel's folio sizes.
  */
 static int target_of(enum side side, const struct step *step)
 {
@@ -462,7 +462,7 @@ static int64_t call_splice(enum side side, const struct step *step)
                        offset);
 }
 
-/* Where the library has nothing to say; but what is written is then read. */
+/* The library does not wrap these; but the written data is read later. */
 static int64_t call_write(enum side side, const struct step *step)
 {
     static const char text[5000] = "written";
@@ -510,7 +510,7 @@ static const struct call {
     [SOCKETPAIR] = {call_socketpair, false, NO_BUFFER},
 };
 
-/* Without a descriptor number to give: for calls that ask for one. */
+/* Set the limit so that no descriptor number is left, for calls that allocate one. */
 static void limit_numbers(const struct step *step, bool limited)
 {
     static struct rlimit usual;
@@ -529,7 +529,8 @@ static struct answer answer_of(enum side side, const struct step *step)
 {
     const struct call *call = &calls[step->operation];
     struct answer answer;
-    /* Past the library, which could not know that a fault would find its signal blocked. */
+    /* Except the fault signals: this bypasses the library, which would not know that they are
+     * blocked. */
     uint64_t all = ~(UINT64_C(1) << (SIGBUS - 1) | UINT64_C(1) << (SIGSEGV - 1)), former;
 
     if (call->takes_time)

@@ -1,5 +1,5 @@
 /*
- * Doing a step to both twins, and comparing what came of it.
+ * Do a step on both twins, and compare the results.
  */
 #ifndef CALL_H
 #define CALL_H
@@ -11,7 +11,7 @@
 
 /*
  * Do a step.
- * @param difference  out: what differed, a line
+ * @param difference  out: the difference, one line
  * @return false: something differed
  */
 bool call_step(const struct step *step, char *difference, size_t size);

@@ -1,12 +1,12 @@
 /*
- * The differential tester: random sequences of calls, each done through the library on one file
- * and by the kernel on its twin, with everything compared that a program could compare.
+ * The differential tester: do random sequences of calls through the library on one file and by the
+ * kernel on its twin, and compare everything that a program could observe.
  *
  *     differential --seeds 1-1000 --steps 10000 --jobs 2 build/libxfermmap.so
  *     differential --seeds 7-7 --steps 10000 --only 3,17,99 build/libxfermmap.so
  *
- * Each seed's sequence runs in a process and a directory of its own. A sequence that makes a
- * difference is shrunk to the steps that it takes, and printed.
+ * Each seed's sequence runs in a separate process and directory. A failing sequence is shrunk to
+ * the steps that it needs, and printed.
  */
 #include "run.h"
 #include "status.h"
@@ -34,10 +34,10 @@ static struct {
     unsigned jobs, enough;
     bool as_is;
     const char *only, *library, *worker; /* worker: the directory to run one sequence in */
-    const char *scarce;                  /* what stands behind the library in some */
+    const char *scarce;                  /* preloaded after the library in some processes */
 } asked = {.first = 1, .last = 20, .steps = 10000, .jobs = 1, .enough = 3};
 
-/* Of all jobs together. */
+/* Totals of all jobs. */
 static struct totals {
     atomic_uint seeds, differences;
     _Atomic uint64_t steps, from_memory, by_kernel, listed, mapped, refused;
@@ -63,7 +63,7 @@ static double now(void)
 
 /* ---- one sequence ---- */
 
-/* Keep the steps whose numbers are in a list, "3,17,99". @return how many */
+/* Keep the steps whose numbers are in a list, "3,17,99". @return their count */
 static size_t keep_only(struct step *steps, size_t count, const char *list)
 {
     size_t kept = 0;
@@ -93,7 +93,7 @@ static struct record *map_record(const char *directory)
     return record;
 }
 
-/* In the process that the library is preloaded into. */
+/* In the process with the library preloaded. */
 static int work(void)
 {
     struct step *steps = calloc(asked.steps, sizeof *steps);
@@ -118,7 +118,7 @@ static void write_text(const char *directory, const char *name, const char *text
         give_up(path);
 }
 
-/* Half of the files are listed, and there before the program starts. */
+/* List half of the files, and create them before the program starts. */
 static void make_directory(const char *directory, uint64_t seed)
 {
     static char content[200000];
@@ -206,10 +206,10 @@ static void add_counters(const char *directory)
     atomic_fetch_add(&totals->refused, values[STATUS_REFUSED]);
 }
 
-/* What came of a sequence. */
+/* The result of a sequence. */
 struct verdict {
     bool differs;
-    unsigned done; /* steps before that */
+    unsigned done; /* steps before the difference */
     char text[256];
 };
 
@@ -230,7 +230,7 @@ static struct verdict try(uint64_t seed, const char *only)
     if (waitpid(worker, &status, 0) != worker)
         give_up("waitpid");
     if (WIFEXITED(status) && WEXITSTATUS(status) == 2)
-        exit(2); /* the tester's own trouble, which it has told */
+        exit(2); /* the tester failed, and has printed why */
     verdict.done = atomic_load(&record->done);
     verdict.differs = status != 0;
     if (WIFSIGNALED(status))
@@ -266,7 +266,7 @@ static char *spelled(const struct list *list, size_t from, size_t to)
     return text;
 }
 
-/* Leave out parts as long as that still makes a difference: halves first, single steps last. */
+/* Leave out parts while the sequence still fails: halves first, single steps last. */
 static void shrink(uint64_t seed, struct list *list, struct verdict *verdict)
 {
     for (size_t part = list->count / 2; part > 0; part /= 2) {
@@ -310,7 +310,7 @@ static void shrink_and_print(uint64_t seed, struct verdict verdict)
     free(steps);
 }
 
-/* ---- many ---- */
+/* ---- all seeds ---- */
 
 static void run_job(unsigned job, double until)
 {
@@ -369,7 +369,7 @@ static int run_jobs(void)
     return worst;
 }
 
-/* ---- what was asked for ---- */
+/* ---- options ---- */
 
 static error_t take_option(int key, char *argument, struct argp_state *state)
 {

@@ -29,9 +29,9 @@ static void differs(const char *what)
         (void)snprintf(record->difference, sizeof record->difference, "%s", what);
 }
 
-/* ---- a handler that reads, whatever it interrupts ---- */
+/* ---- a handler that reads whenever it interrupts ---- */
 
-static int watched[SIDES]; /* a file that no step touches */
+static int watched[SIDES]; /* a file that no step changes */
 
 static void read_in_handler(int number)
 {
@@ -85,7 +85,7 @@ static void wake_other(void)
     (void)RAW(futex, &record->done, FUTEX_WAKE, 1, NULL, NULL, 0);
 }
 
-/* Wait for the other process to have done `count` steps. */
+/* Wait until the other process has done `count` steps. */
 static void await_other(unsigned count)
 {
     static const struct timespec second = {1, 0};
@@ -135,7 +135,7 @@ static void run_step(const struct step *step)
         differs(difference);
 }
 
-/* Whether it is this process's to do, of two. */
+/* True if the step is this process's, of the two. */
 static bool is_own(const struct step *step)
 {
     return (step->by_child && step->operation != FORK) == (child == -1);
@@ -155,7 +155,7 @@ static void walk(const struct step *steps, size_t count)
         else if (step->operation != JOIN)
             run_step(step);
         if (child == -1 && step->operation == FORK)
-            continue; /* just born: the parent says so */
+            continue; /* just forked: the parent counts the step */
         if (!atomic_load(&record->failed))
             atomic_store(&record->done, i + 1);
         if (child != 0)
@@ -164,7 +164,7 @@ static void walk(const struct step *steps, size_t count)
     join();
 }
 
-/* ---- what the library takes this process for ---- */
+/* ---- the process's role for the library ---- */
 
 static void ignore(int number)
 {

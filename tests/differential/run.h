@@ -1,6 +1,6 @@
 /*
- * A sequence of steps, from its start to its end or to the first difference, in a process of its
- * own with the library before it.
+ * Run a sequence of steps, to its end or to the first difference, in a process with the library
+ * preloaded.
  */
 #ifndef RUN_H
 #define RUN_H
@@ -10,27 +10,27 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 
-/* What the process that runs a sequence leaves behind, in a mapping of the file "record". */
+/* Results of the process that runs a sequence, in a mapping of the file "record". */
 struct record {
     atomic_uint done;   /* how many steps were done */
-    atomic_bool failed; /* the step after these differed */
+    atomic_bool failed; /* the step after these failed */
     char difference[200];
 };
 
 /*
- * How a program is to the library, by the seed: an ordinary one, one whose files are listed, a
- * server, and a session of a server; each with and without a handler that reads at any time.
+ * The program's role, from the seed: an ordinary one, one whose files are listed, a server, and a
+ * session of a server; each with and without a handler that reads at any time.
  */
 enum role { ORDINARY, WITH_LISTED_FILES, SERVER, SERVER_SESSION, ROLES };
 
 enum role run_role(uint64_t seed);
 
-/* Whether mappings and locks are to be scarce. */
+/* True if mappings and locks are to be scarce. */
 bool run_is_scarce(uint64_t seed);
 
 /*
  * Run the steps in the working directory.
- * @return as an exit status: 0, the twins agreed; 1, the record says where they did not
+ * @return exit status: 0: the twins agreed; 1: the record has the step that differed
  */
 int run_steps(const struct step *steps, size_t count, uint64_t seed, struct record *record);
 

@@ -1,6 +1,6 @@
 /*
- * To be preloaded after the library: every third file is refused a mapping, as if address space or
- * vm.max_map_count were used up, and every third lock. What the library asks of libc is asked here.
+ * Preload it after the library: it refuses every third mapping of a file, as if address space or
+ * vm.max_map_count were used up, and every third lock. The library's calls of libc come here.
  */
 #include <errno.h>
 #include <stdatomic.h>
@@ -19,7 +19,7 @@ static bool refused(int error)
     return true;
 }
 
-/* To read, and shared: so it is a window of a file, and nobody else's mapping. */
+/* Readable and shared, so it is the library's window of a file. */
 static bool is_window(int protection, int flags, int fd)
 {
     return fd != -1 && protection == PROT_READ && (flags & MAP_SHARED) != 0;

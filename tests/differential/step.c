@@ -59,7 +59,7 @@ uint64_t step_size(uint64_t *state)
     }
 }
 
-/* Mostly what servers and tools ask for. */
+/* Mostly the flags that servers and tools use. */
 static uint64_t draw_count(uint64_t *state)
 {
     static const uint64_t odd[] = {
@@ -109,7 +109,7 @@ static int64_t draw_offset(uint64_t *state)
     }
 }
 
-/* Few descriptors more often than many: so calls meet. */
+/* Few descriptors more often than many, so that calls meet. */
 static uint8_t draw_slot(uint64_t *state)
 {
     uint64_t place = step_below(state, 64);
@@ -133,8 +133,8 @@ static uint8_t draw_buffer(uint64_t *state)
 }
 
 /*
- * Not O_DIRECT: by way of the disk, the kernel itself does not leave the buffer beyond the end of a
- * file the same twice.
+ * Exclude O_DIRECT: the kernel itself leaves different bytes in the buffer beyond the end of a
+ * file each time.
  */
 static uint32_t draw_flags(uint64_t *state)
 {
@@ -180,7 +180,7 @@ void step_draw(struct step *steps, size_t count, uint64_t seed)
     state = step_random(&state);
     for (size_t i = 0; i < count; i++) {
         struct step *step = &steps[i];
-        /* one by one: in an initializer the order would be the compiler's */
+        /* one by one: the order of evaluation in an initializer is unspecified */
         step->operation = draw_operation(&state);
         by_child ^= step_below(&state, 4) == 0; /* a few steps at a time */
         step->by_child = by_child;

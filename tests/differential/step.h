@@ -1,7 +1,6 @@
 /*
- * A step of a random sequence: what is done to both twins. All of it is drawn beforehand, and
- * means something in whatever state it finds the twins: so any part of a failing sequence is a
- * sequence again, and can be shrunk.
+ * A step of a random sequence, done on both twins. All of it is drawn beforehand, and valid in any
+ * state of the twins: so any part of a failing sequence is a sequence, and can be shrunk.
  */
 #ifndef STEP_H
 #define STEP_H
@@ -10,7 +9,7 @@
 #include <stdint.h>
 #include <stdio.h>
 
-/* X(name, how often, of 1000 or so) */
+/* X(name, weight, of 1000 or so) */
 #define OPERATIONS(X)                                                                              \
     X(OPEN, 70)                                                                                    \
     X(OPEN_ODD, 8)                                                                                 \
@@ -56,16 +55,16 @@ enum buffer {
     READ_ONLY,
     NOT_MAPPED,
     NOWHERE,      /* NULL */
-    NONCANONICAL, /* no address at all */
-    LAST_PAGE,    /* of what would be user space, but is not quite */
+    NONCANONICAL, /* not an address */
+    LAST_PAGE,    /* just beyond the end of user space */
     IN_KERNEL,
     BUFFER_COUNT
 };
 
 enum {
-    LOW_SLOTS = 16,   /* descriptors as open() and dup() number them */
-    CHOSEN_SLOTS = 8, /* those whose numbers are asked for, by dup2() and F_DUPFD */
-    ODD_SLOTS = 3,    /* numbers that are never open */
+    LOW_SLOTS = 16,   /* numbered by open() and dup() */
+    CHOSEN_SLOTS = 8, /* with numbers requested by dup2() and F_DUPFD */
+    ODD_SLOTS = 3,    /* never open */
     SLOTS = LOW_SLOTS + CHOSEN_SLOTS,
     FILES = 6
 };
@@ -77,28 +76,28 @@ struct step {
     uint8_t file;
     uint8_t variant;
     uint8_t buffer;
-    uint8_t limited; /* with no descriptor number left to give */
+    uint8_t limited; /* with no descriptor number left */
     uint32_t flags;
     int32_t whence;
-    uint32_t shift; /* how far from its place the buffer starts, bytes */
+    uint32_t shift; /* of the buffer's start from its usual address, bytes */
     uint64_t count;
     int64_t offset;
-    uint64_t seed; /* of what else an operation draws */
+    uint64_t seed; /* for what an operation draws itself */
 };
 
-/* Draw `count` steps from a seed: always the same. */
+/* Draw `count` steps; the same seed always gives the same steps. */
 void step_draw(struct step *steps, size_t count, uint64_t seed);
 
 /* Print a step on one line. */
 void step_print(FILE *out, size_t index, const struct step *step);
 
-/* The next of a sequence of random numbers (splitmix64). */
+/* Return the next of a sequence of random numbers (splitmix64). */
 uint64_t step_random(uint64_t *state);
 
-/* A random number from 0 to `limit` - 1. */
+/* Return a random number from 0 to `limit` - 1. */
 uint64_t step_below(uint64_t *state, uint64_t limit);
 
-/* A size, or a place in a file, bytes: near the borders where things happen. */
+/* Return a size or an offset, bytes: near the boundaries that matter. */
 uint64_t step_size(uint64_t *state);
 
 #endif

@@ -16,15 +16,15 @@ enum {
     OWN = 900,        /* the tester's own descriptors, from here on */
     CHOSEN = 500,     /* the library's side; the kernel's are 100 further */
     STANDARD = SLOTS - 2,
-    BEYOND_TABLES = SLOTS - 1, /* a number that the library has no room for */
+    BEYOND_TABLES = SLOTS - 1, /* a number beyond the library's tables */
     PAGE = 4096,
     MARGIN = 64,
-    BEYOND = 2 * PAGE, /* what is looked at behind the bytes read */
+    BEYOND = 2 * PAGE, /* bytes compared beyond those read */
     MOST_CUT = 20000,
     FILL = 0xee
 };
 
-#define ARENA ((size_t)1 << 20) /* of memory to read to, bytes */
+#define ARENA ((size_t)1 << 20) /* bytes of memory for buffers */
 
 static const int odd_numbers[ODD_SLOTS] = {-1, NEVER_OPEN, 0x7fffffff};
 static int numbers[SIDES][SLOTS];
@@ -60,7 +60,7 @@ int twin_directory(enum side side)
     return directories[side];
 }
 
-/* Never the same twice, and zeros in it: these look like the end of a page that was cut off. */
+/* Never the same twice, and with zeros: these look like the end of a truncated page. */
 static void compose(unsigned char *bytes, size_t length, uint64_t seed)
 {
     uint64_t state = seed;
@@ -163,7 +163,7 @@ bool twin_files_agree(void)
     return true;
 }
 
-/* One that is long has holes, and content where there are borders: it is made for each sequence. */
+/* A long file has holes, and content at the boundaries: it is made for each sequence. */
 static void make_file(enum side side, unsigned file)
 {
     const size_t piece = 100000;
@@ -171,7 +171,7 @@ static void make_file(enum side side, unsigned file)
     const char *path = twin_path(side, file);
 
     if (stat(path, &status) == 0)
-        return; /* made by whoever lists it: it has to be there from the start */
+        return; /* made before the start, as it is listed */
     for (size_t offset = 0; offset <= sizes[file]; offset += 1 << 20) {
         size_t rest = sizes[file] - offset;
         write_file(path, 0, (int64_t)offset, rest < piece ? rest : piece, file + 1);
@@ -180,7 +180,7 @@ static void make_file(enum side side, unsigned file)
     }
 }
 
-/* Made, made already, or unknown to the file system: FAT has neither links nor FIFOs. */
+/* Created, existing, or not supported by the file system: FAT has neither links nor FIFOs. */
 static bool is_made(int result)
 {
     return result == 0 || errno == EEXIST || errno == EPERM;
@@ -209,7 +209,7 @@ static void make_files(enum side side)
 static int chosen_number(enum side side, unsigned slot)
 {
     if (slot == STANDARD && side == LIBRARY)
-        return STDIN_FILENO; /* which the library does not serve */
+        return STDIN_FILENO; /* the library does not serve it */
     if (slot == BEYOND_TABLES)
         return 70000 + (int)side;
     return CHOSEN + (int)side * 100 + (int)(slot - LOW_SLOTS);
@@ -260,7 +260,7 @@ int64_t twin_keep(enum side side, unsigned slot, int fd)
     return slot;
 }
 
-/* Numbers high enough to be out of the way. */
+/* Move it to a number that no step uses. */
 static int own(int fd)
 {
     int moved = (int)RAW(fcntl, fd, F_DUPFD_CLOEXEC, OWN);
@@ -276,7 +276,7 @@ static void make_descriptors(enum side side)
     for (unsigned slot = 0; slot < SLOTS; slot++)
         numbers[side][slot] = twin_is_chosen(slot) ? chosen_number(side, slot) : NEVER_OPEN;
 
-    /* as open as standard input is, so that open() does not give that number */
+    /* open like standard input, so that open() does not return that number */
     int fd = (int)RAW(openat, AT_FDCWD, "/dev/null", O_RDONLY);
     if (fd != numbers[side][STANDARD])
         need(RAW(dup3, fd, numbers[side][STANDARD], 0) != -1 && RAW(close, fd) == 0, "/dev/null");
@@ -329,7 +329,7 @@ static void make_buffers(enum side side)
     not_mapped[side] = pages + PAGE;
 }
 
-/* How much of a buffer that is cut off can be written to. */
+/* Return the writable bytes of a CUT_OFF buffer. */
 static size_t before_cut(const struct step *step, uint64_t count)
 {
     uint64_t state = step->seed;

@@ -1,7 +1,7 @@
 /*
  * The twins: the same files in two directories, the same open descriptors under two sets of
- * numbers. One is used through libc's names, before which the library stands; the other by
- * syscall(2), which it can't see. The working directory holds both, as a/ and b/.
+ * numbers. One is used through libc's names, which the library wraps; the other by syscall(2),
+ * which bypasses it. The working directory holds both, as a/ and b/.
  */
 #ifndef TWIN_H
 #define TWIN_H
@@ -19,7 +19,7 @@ enum side { LIBRARY, KERNEL, SIDES };
 /* The same call on either side. */
 #define BOTH(side, by_library, by_kernel) ((side) == LIBRARY ? (by_library) : (by_kernel))
 
-/* What a call gave. errno is part of it after a success, too: it has to stay what it was. */
+/* A call's result. It includes errno after a success, which must not change. */
 struct answer {
     int64_t value;
     int error;
@@ -27,62 +27,62 @@ struct answer {
 
 enum { UNTOUCHED_ERRNO = 4242, MOST_PARTS = 20 };
 
-/* Make the files, and everything that is not a step's. Ends the process where that fails. */
+/* Make the files, and all that the steps need. Ends the process on an error. */
 void twin_make(void);
 
 /* ---- descriptors ---- */
 
-/* The number that a slot has, on one side; one that is never open where there is none. */
+/* Return a slot's descriptor on one side; one that is never open if the slot is empty. */
 int twin_number(enum side side, unsigned slot);
 
-/* Whether a slot has none. */
+/* True if a slot is empty. */
 bool twin_is_empty(unsigned slot);
 
-/* Its descriptor is closed. */
+/* Mark a slot's descriptor as closed. */
 void twin_forget(enum side side, unsigned slot);
 
-/* A slot for what a step opens, made empty: the step's own, or one whose number can't be chosen. */
+/* Empty a slot for a step to open: the step's, or another if its number can't be requested. */
 unsigned twin_vacate(enum side side, unsigned slot);
 
-/* A descriptor that was given. @return its slot, so that the sides can be compared; -1 for -1 */
+/* Store a returned descriptor. @return its slot, which both sides can compare; -1 for -1 */
 int64_t twin_keep(enum side side, unsigned slot, int fd);
 
-/* Whether a slot's number is asked for, not given. The last two are never closed. */
+/* True if a slot's number is requested by steps. The last two are never closed. */
 bool twin_is_chosen(unsigned slot);
 
-/* The slot of a number that F_DUPFD has given from the chosen ones on; -1: beyond them. */
+/* Return the slot of a number from F_DUPFD on the requested ones; -1: beyond them. */
 int twin_chosen_slot(enum side side, int fd);
 
 /* ---- files ---- */
 
-/* "a/f3". Static. */
+/* Return "a/f3", for example. Static. */
 const char *twin_path(enum side side, unsigned file);
 int twin_directory(enum side side);
 
-/* Where bytes can be sent to, not blocking: a pipe or a socket. */
+/* A non-blocking pipe or socket to send bytes to. */
 int twin_sink(enum side side, bool socket);
 
-/* What came out of both. Empties them. @return false: not the same bytes */
+/* Drain both sides' sinks. @return false: not the same bytes */
 bool twin_drain(void);
 
-/* The operations that come from outside of the program. */
+/* Do an operation from outside the program. */
 void twin_outside(const struct step *step);
 
-/* Whether the files are the same. */
+/* True if the files are the same. */
 bool twin_files_agree(void);
 
 /* ---- buffers ---- */
 
-/* Where a step's call reads to or writes from. */
+/* Return the buffer of a step's call. */
 void *twin_buffer(enum side side, const struct step *step);
 
-/* The same in parts. @return how many parts the call is to be told */
+/* Return the buffer in parts. @return the number of parts to pass to the call */
 int twin_parts(enum side side, const struct step *step, struct iovec *parts);
 
 /*
- * Compare the buffers, around and beyond what was read too, and make them as new.
- * @param count   what was asked for, bytes
- * @param answer  how much was read, bytes
+ * Compare the buffers, including bytes around and beyond those read, and reset them.
+ * @param count   requested, bytes
+ * @param answer  read, bytes
  */
 bool twin_buffers_agree(const struct step *step, uint64_t count, int64_t answer);
 

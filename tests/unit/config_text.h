@@ -1,5 +1,5 @@
 /*
- * A directive file to write, to read, and to look into: for the tests of config.
+ * Write, read and inspect a directive file, for the tests of config.
  */
 #ifndef CONFIG_TEXT_H
 #define CONFIG_TEXT_H
@@ -32,7 +32,7 @@ static inline void assert_valid(void)
     assert_true(config.valid);
 }
 
-/* @param line  0: it is about the file as a whole */
+/* @param line  0: about the whole file */
 static inline void assert_message(const char *message, unsigned line, const char *fragment)
 {
     char place[32] = "preload.conf:1: the file ";
@@ -49,7 +49,7 @@ struct wrong {
     const char *fragment; /* of the message */
 };
 
-/* A text that has this error, and no other. */
+/* A text with this error, and no other. */
 static inline void assert_wrong(const struct wrong *wrong)
 {
     read_text(wrong->text);

@@ -1,6 +1,6 @@
 /*
- * Reads as the wrappers make them. What is not served is read past the sanitizers: the one for
- * threads calls a close beside a read a race, which is just what some tests are about.
+ * Read like the wrappers. Reads by the kernel bypass the sanitizers: the thread sanitizer reports
+ * a race between close and read, which some tests do on purpose.
  */
 #ifndef SERVED_H
 #define SERVED_H

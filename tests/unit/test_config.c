@@ -275,7 +275,7 @@ static void errors_are_told_all_at_once(void **state)
     assert_message(config.errors.items[2], 3, "'c' must be an absolute path");
     assert_message(config.errors.items[3], 5, "not allowed in <Global>; move it out");
     assert_message(config.errors.items[4], 4, "<Global>: not closed");
-    /* so that the errors can be told there */
+    /* so that the errors can be logged there */
     assert_string_equal(config.log, "/var/log/x");
 }
 
@@ -335,7 +335,7 @@ static void continued_lines(void **state)
     assert_file("/ab");
     read_text("TransferMMapFile /a \\"); /* and the file ends */
     assert_file("/a");
-    /* a comment is not continued: neither a line of its own, nor within a continued one */
+    /* a comment is not continued: neither a separate line, nor one within a continued line */
     read_text("# a comment \\\nTransferMMapEngine on\n");
     assert_valid();
     assert_true(config.engine);
@@ -564,7 +564,7 @@ static void a_file_of_another_user_is_refused(void **state)
     assert_message(config.errors.items[0], 0, "belongs to user 12345");
 }
 
-/* As a server that was started without root's rights. */
+/* Like a server that was started without root's rights. */
 static void read_as_somebody(void)
 {
     require(chmod(".", 0755) == 0 && seteuid(SOMEBODY) == 0);
@@ -601,7 +601,7 @@ static void no_regular_file(void **state)
     assert_int_equal(rmdir("preload.conf"), 0);
 
     assert_int_equal(mkfifo("preload.conf", 0644), 0);
-    read_file(); /* and does not wait for its other end */
+    read_file(); /* and does not block on opening it */
     assert_false(config.valid);
     assert_message(config.errors.items[0], 0, "is not a regular file");
 

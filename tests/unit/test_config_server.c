@@ -85,7 +85,7 @@ static void host_comes_before_server_and_server_before_global(void **state)
     assert_true(engine("192.0.2.3", 21));
     assert_true(engine("192.0.2.4", 21));
 
-    /* what stands outside of sections is the server's, and no default for its hosts */
+    /* directives outside of sections are the server's, and no defaults for its hosts */
     read_valid("TransferMMapEngine off\n"
                "<VirtualHost 192.0.2.3>\n</VirtualHost>\n"
                "<Global>\nTransferMMapEngine on\n</Global>\n");
@@ -125,7 +125,7 @@ static void ports(void **state)
     assert_true(engine("192.0.2.3", 2122));
 
     read_valid("<VirtualHost 192.0.2.2>\nTransferMMapEngine on\nPort 0\n</VirtualHost>\n");
-    assert_false(engine("192.0.2.2", 21)); /* 0: it is not served */
+    assert_false(engine("192.0.2.2", 21)); /* 0: not served */
     assert_false(engine("192.0.2.2", 0));
     read_valid("<VirtualHost 192.0.2.2>\nTransferMMapEngine on\nPort -1\nPort\nPort 65536\n"
                "</VirtualHost>\n");
@@ -147,7 +147,7 @@ static void wildcard_addresses(void **state)
         assert_true(engine("192.0.2.1", 2122));
         assert_true(engine("2001:db8::1", 2122));
         assert_false(engine("192.0.2.1", 2121));
-        assert_false(engine("192.0.2.2", 2122)); /* its own address comes first */
+        assert_false(engine("192.0.2.2", 2122)); /* an exact address has priority */
     }
 }
 
@@ -175,13 +175,14 @@ static void the_servers_own_address(void **state)
                "<VirtualHost 192.0.2.2>\nPort 2122\n</VirtualHost>\n");
     assert_true(engine("192.0.2.1", 2121));
     assert_false(engine("192.0.2.2", 2121));
-    assert_true(engine("192.0.2.5", 2121)); /* taken already, so the host doesn't get it */
+    assert_true(engine("192.0.2.5", 2121)); /* in use by the server, so the host doesn't get it */
     assert_false(engine("192.0.2.2", 2122));
     assert_false(engine("192.0.2.9", 2122)); /* the one host on that port */
     assert_true(engine("192.0.2.9", 2123));
 }
 
-/* As the server does it: with its first address the whole host goes, DefaultServer or not. */
+/* As in the server: if its first address is in use, the whole host is dropped, DefaultServer or
+ * not. */
 static void a_host_whose_address_is_taken(void **state)
 {
     (void)state;
@@ -199,7 +200,7 @@ static void a_host_whose_address_is_taken(void **state)
     assert_false(engine("192.0.2.9", 2199));
 }
 
-/* Without the server's own Port the file need not have all hosts. */
+/* Without a Port of the server, the file need not have all hosts. */
 static void a_file_of_some_hosts_only(void **state)
 {
     (void)state;
@@ -483,7 +484,7 @@ static void include_options(void **state)
     char text[PAGE];
     (void)snprintf(text, sizeof text, "IncludeOptions IgnoreTempFiles\n%s", include("d"));
     read_valid(text);
-    assert_int_equal(config.files.count, 3); /* a hidden one matches no pattern of the server's */
+    assert_int_equal(config.files.count, 3); /* the server's patterns match no hidden file */
     assert_string_equal(config.files.items[0], "/c");
     assert_string_equal(config.files.items[1], "/e");
     assert_string_equal(config.files.items[2], "/a");
@@ -547,7 +548,7 @@ static void a_file_that_is_not_there(void **state)
 {
     (void)state;
     read_text(include("nothing.conf"));
-    assert_valid(); /* it is no error to the server either */
+    assert_valid(); /* the server accepts it, too */
     assert_int_equal(config.notes.count, 1);
     assert_message(config.notes.items[0], 1, "/nothing.conf: No such file");
     assert_wrong(&(struct wrong){"Include a.conf\n", 1, "'a.conf' must be an absolute path"});

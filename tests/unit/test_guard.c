@@ -18,10 +18,10 @@ static char *page; /* of zeros, readable and writable; `none` follows it */
 static char buffer[PAGE * 2];
 
 static sigjmp_buf escape;
-static volatile sig_atomic_t caught; /* the signal that the program's handler got */
+static volatile sig_atomic_t caught; /* the signal that the program's handler caught */
 static void *volatile caught_at;
 
-/* As for all tests, and memcpy() may be given any address: that is what the guard is for. */
+/* As in all tests; memcpy() may get any address, as the guard exists for that. */
 const char *__asan_default_options(void)
 {
     return "handle_segv=0:handle_sigbus=0:detect_leaks=1:replace_intrin=0";
@@ -48,7 +48,7 @@ static int enter(void **state)
     return page != MAP_FAILED ? mprotect(none, PAGE, PROT_NONE) : -1;
 }
 
-/* In each test: before it, cmocka installs its own handlers, and removes them after it. */
+/* In each test: cmocka installs handlers before it, and removes them after it. */
 static void start(void)
 {
     map_gone();
@@ -89,7 +89,7 @@ static void a_truncated_source_is_told(void **state)
     (void)state;
     start();
     assert_false(guard_copy(buffer, gone + PAGE, 1));
-    assert_false(guard_copy(buffer, gone, PAGE + 1)); /* after the first page was copied */
+    assert_false(guard_copy(buffer, gone, PAGE + 1)); /* after copying the first page */
     assert_true(guard_copy(buffer, gone, PAGE));
 }
 
@@ -97,7 +97,7 @@ static void bad_addresses_are_told(void **state)
 {
     char *const bad[] = {
         none,
-        page + PAGE - 1, /* straddles into it */
+        page + PAGE - 1, /* straddles the end of the page */
         NULL,
         (char *)16,
         (char *)(UINT64_C(1) << 63),          /* outside of the canonical range */
@@ -114,10 +114,10 @@ static void bad_addresses_are_told(void **state)
         assert_false(guard_copy(buffer, bad[i], 64));
         assert_false(guard_copy(bad[i], gone, PAGE));
     }
-    assert_false(guard_copy(gone, buffer, 1)); /* may only be read */
+    assert_false(guard_copy(gone, buffer, 1)); /* read-only */
 }
 
-/* A buffer with a hole: what is behind it must not change. */
+/* A buffer with a hole: bytes behind it must not change. */
 static void behind_a_fault_nothing_is_written(void **state)
 {
     enum { LENGTH = 8 * MIB };
@@ -169,7 +169,7 @@ static volatile bool all_well;
 enum result { COPIED, FAULTED };
 
 /*
- * Copy, with SIGUSR1 often, until that has interrupted the copy some times. In a child.
+ * Copy until SIGUSR1, sent often, has interrupted the copy several times. In a child.
  * @param length  more than LARGE: a page in the middle faults, which memcpy() reaches late
  */
 static void copy_interrupted(sighandler_t handler, size_t length, enum result expected)
@@ -215,8 +215,8 @@ static void interrupt_copies_that_fault(void)
     copy_interrupted(copy_in_handler, LARGE + 2 * PAGE, FAULTED);
 }
 
-/* memcpy() looks at the last bytes first: so most of these signals come while a fault is dealt
- * with, when another one would end the process. */
+/* memcpy() reads the last bytes first: so most of these signals arrive during the handling of a
+ * fault, when another one would end the process. */
 static void interrupt_faults(void)
 {
     require(signals_signal(SIGSEGV, SIG_DFL, libc_next(signal)) != SIG_ERR);
@@ -323,8 +323,8 @@ static void note_readiness_and_return(int number)
     ready_in_handler = guard_ready();
 }
 
-/* The kernel blocks what is in sa_mask without the library's notice. In a child, for the guard
- * asks always from then on. */
+/* The kernel blocks the signals in sa_mask without the library's notice. In a child, as the guard
+ * always asks from then on. */
 static void run_handler_that_blocks_faults(void)
 {
     struct sigaction action = {.sa_handler = note_readiness_and_return};
@@ -407,7 +407,7 @@ static void a_handler_from_after_gets_the_program_s_faults(void **state)
     touch(none);
     assert_int_equal(caught, SIGSEGV);
     caught = 0;
-    assert_false(guard_copy(none, gone, 1)); /* these stay the library's */
+    assert_false(guard_copy(none, gone, 1)); /* these stay the library's faults */
     assert_false(guard_copy(buffer, gone + PAGE, 1));
     assert_int_equal(caught, 0);
 }
@@ -465,7 +465,7 @@ static void reset_handler(void)
 
     install_guard();
     require(signals_action(SIGBUS, &action, NULL) == 0);
-    require(!guard_copy(buffer, gone + PAGE, 1)); /* is not the one call that it has */
+    require(!guard_copy(buffer, gone + PAGE, 1)); /* is not its only call */
     require(raise(SIGBUS) == 0 && caught == SIGBUS);
     require(signals_action(SIGBUS, NULL, &action) == 0 && action.sa_handler == SIG_DFL);
     require(!guard_copy(buffer, gone + PAGE, 1));

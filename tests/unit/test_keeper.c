@@ -24,12 +24,12 @@
 static void prepare(void)
 {
     if (under_qemu_user())
-        skip(); /* it reports another start time of a process to itself than to others */
+        skip(); /* its emulated start time of a process differs from the one that others see */
     (void)unlink("status");
     make_text("log", "", 0);
 }
 
-/* A master for each test. Its keepers end with it. */
+/* A master for each test. Its keepers exit with it. */
 #define MASTER_TEST(name) CHILD_TEST_AFTER(prepare(), name)
 
 static char here[1000];
@@ -139,7 +139,7 @@ MASTER_TEST(a_newer_one_takes_over)
     require(keeper() != first && is_gone(first));
 }
 
-/* Of all keepers of this master, KiB. It finds them by their process group. */
+/* Of all keepers of this master, found by process group, KiB. */
 static long locked_by_keepers(void)
 {
     DIR *processes = opendir("/proc");
@@ -163,7 +163,7 @@ MASTER_TEST(what_stays_listed_stays_locked)
     enum { LISTED_KIB = 32 * 1024 };
 
     if (geteuid() != 0)
-        return; /* others may lock too little */
+        return; /* others' lock limit is too low */
     require(setpgid(0, 0) == 0);
     make_file("a", LISTED_KIB * (size_t)KIB);
     be_master();
@@ -198,9 +198,9 @@ MASTER_TEST(a_keeper_has_nothing_of_its_master_s)
     await("listed files: 1 in memory");
     require(close(ends[1]) == 0);
     struct pollfd end = {.fd = ends[0], .events = POLLIN};
-    require(poll(&end, 1, 0) == 1); /* it broke: the keeper does not hold it */
+    require(poll(&end, 1, 0) == 1); /* the pipe broke: the keeper does not hold it */
     (void)snprintf(name, sizeof name, "%d", keeper());
-    if (!under_valgrind()) /* three of /dev/null, the master, a pipe while it looks */
+    if (!under_valgrind()) /* three of /dev/null, the master, a pipe while it checks */
         require(descriptors_of(name) <= 5);
     require(status_number(keeper(), "Threads") == 1);
     require(status_number(getpid(), "Threads") == 1);
@@ -222,7 +222,7 @@ MASTER_TEST(it_ends_on_a_signal_and_ignores_the_server_s)
     require(kill(process, SIGTERM) == 0 && is_gone(process));
 }
 
-/* @return seconds until the log has it */
+/* @return seconds until the log has the line */
 static double takes(const char *in_log)
 {
     struct timespec from, to;

@@ -27,7 +27,7 @@ static void run_watched(void (*function)(void))
     require(status == 0);
 }
 
-/* All functions are for the child of a watchdog. */
+/* All functions run in the child of a watchdog. */
 #define WATCHED_TEST(name)                                                                         \
     static void name##_watched(void);                                                              \
     CHILD_TEST(name)                                                                               \
@@ -38,7 +38,7 @@ static void run_watched(void (*function)(void))
 
 static char here[1000];
 
-/* What these arguments mean, each of them below the test's directory. */
+/* The files that these arguments mean, each below the test's directory. */
 static struct listed expand(size_t count, ...)
 {
     struct config_list arguments = {.items = NULL};
@@ -57,7 +57,7 @@ static struct listed expand(size_t count, ...)
     return listed;
 }
 
-/* In this order; a problem as "name: problem". */
+/* Expect these, in this order; a problem as "name: problem". */
 static bool is_list(const struct listed *listed, size_t count, ...)
 {
     char text[2000];
@@ -95,7 +95,7 @@ WATCHED_TEST(paths_and_wildcards)
 WATCHED_TEST(a_directory_is_all_files_below_it)
 {
     if (under_qemu_user() && sizeof(long) < sizeof(off64_t))
-        return; /* it passes on offsets in directories that do not fit, and fts(3) fails */
+        return; /* its offsets in directories do not fit, and fts(3) fails */
     require(mkdir("d", 0755) == 0 && mkdir("d/e", 0755) == 0 && mkdir("other", 0755) == 0);
     make_file("d/z", 10);
     make_file("d/e/y", 10);
@@ -105,7 +105,7 @@ WATCHED_TEST(a_directory_is_all_files_below_it)
     require(mkfifo("d/pipe", 0644) == 0 && symlink("d", "to-d") == 0);
     struct listed listed = expand(1, "d");
     require(is_list(&listed, 2, "d/e/y", "d/z"));
-    listed = expand(1, "to-d"); /* one that is named itself is followed */
+    listed = expand(1, "to-d"); /* a directory named as argument is followed */
     require(is_list(&listed, 2, "to-d/e/y", "to-d/z"));
     listed = expand(1, "*o*"); /* and what a wildcard means */
     require(is_list(&listed, 3, "other/x", "to-d/e/y", "to-d/z"));
@@ -204,7 +204,7 @@ WATCHED_TEST(each_mark_of_a_file_counts)
     require(held.count == 2 && listed_is_same(&held, &same));
 
     require(chmod("a", 0600) == 0);
-    struct listed touched = expand(1, "*"); /* its ctime alone */
+    struct listed touched = expand(1, "*"); /* only its ctime */
     require(listed_is_same(&held, &touched));
 
     set_times("a", 1001);
@@ -311,7 +311,7 @@ WATCHED_TEST(a_problem_is_looked_at_again_as_its_ctime_changes)
 
 /* ---- what does not answer ---- */
 
-/* Before the child that looks: it inherits what was stuck. */
+/* Before the child that checks: it inherits what was stuck. */
 static void be_stuck_at(const char *name)
 {
     char path[2000];
@@ -351,7 +351,7 @@ WATCHED_TEST(an_argument_with_a_stuck_file_stays_as_it_was)
 WATCHED_TEST(a_stuck_wildcard_or_directory_stays_as_it_was)
 {
     if (under_qemu_user() && sizeof(long) < sizeof(off64_t))
-        return; /* it passes on offsets in directories that do not fit, and fts(3) fails */
+        return; /* its offsets in directories do not fit, and fts(3) fails */
     require(mkdir("d", 0755) == 0 && mkdir("d/e", 0755) == 0);
     make_file("d/e/a", 100);
     make_file("x.iso", 100);
@@ -367,7 +367,7 @@ WATCHED_TEST(a_stuck_wildcard_or_directory_stays_as_it_was)
 static int clean(void **state)
 {
     (void)state;
-    return system("rm -rf ./*"); /* NOLINT(cert-env33-c): in the test's own directory */
+    return system("rm -rf ./*"); /* NOLINT(cert-env33-c): in the test's directory */
 }
 
 int main(void)

@@ -1,6 +1,6 @@
 /*
- * The kernel's files, in a mount namespace of a child's own: they show what they would on machines
- * with other control groups. Where this machine lets itself have one made, that, too.
+ * The kernel's files, replaced in a child's mount namespace: they show other machines' control
+ * groups. Also tests a real group, if this machine allows creating one.
  */
 #include "memory_limits.h"
 
@@ -19,7 +19,7 @@ static uint64_t machine(void)
     return (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-/* ---- what the allowances are ---- */
+/* ---- the limits ---- */
 
 static void all_of_the_mappings(void **state)
 {
@@ -113,7 +113,7 @@ static void see(const char *groups)
             mount("groups", "/proc/self/cgroup", "none", MS_BIND, NULL) == 0);
 }
 
-/* A file below /sys/fs/cgroup, with the directories that it takes. */
+/* Create a file below /sys/fs/cgroup, with its directories. */
 static void set(const char *name, const char *value)
 {
     char path[256];
@@ -140,11 +140,11 @@ static void version_2(void)
     require(limits_memory() == 96 * MIB);
     set("system.slice/memory.max", "67108864\n"); /* of all its groups together */
     require(limits_memory() == 64 * MIB);
-    set("memory.max", "33554432\n"); /* a container's own root */
+    set("memory.max", "33554432\n"); /* a container's root group */
     require(limits_memory() == 32 * MIB);
     set("memory/system.slice/proftpd.service/memory.limit_in_bytes", "4096\n"); /* not ours */
     require(limits_memory() == 32 * MIB);
-    set("system.slice/memory.high", "16777216\n"); /* beyond that the kernel takes pages back */
+    set("system.slice/memory.high", "16777216\n"); /* beyond it the kernel reclaims pages */
     require(limits_memory() == 16 * MIB);
 }
 
@@ -209,7 +209,7 @@ static void limits_of_control_groups(void **state)
 
 static char outer[512], inner[600];
 
-/* The directory of this process's group for memory, with version 1. @return false: there is none */
+/* The directory of this process's version 1 memory group. @return false: there is none */
 static bool find_own_group(char *path, size_t size)
 {
     char line[300];

@@ -19,7 +19,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static _Atomic int *shared; /* among parent and orphan */
+static _Atomic int *shared; /* between parent and orphan */
 static volatile sig_atomic_t children_signals;
 
 static int enter(void **state)
@@ -57,7 +57,7 @@ CHILD_TEST(a_start_time_tells_processes_apart)
     require(waitpid(child, NULL, 0) == child && process_start(child) == 0);
 }
 
-/* There /proc/1 is another process. */
+/* There, /proc/1 is another process. */
 CHILD_TEST(where_proc_is_of_another_namespace_nothing_is_known_but_an_end)
 {
     uint64_t start_of_init = process_start(1), mine = process_namespace();
@@ -79,7 +79,7 @@ CHILD_TEST(where_proc_is_of_another_namespace_nothing_is_known_but_an_end)
 CHILD_TEST(a_descriptor_tells_of_the_end)
 {
     if (under_valgrind())
-        return; /* it does not know pidfd_open(2) */
+        return; /* it lacks pidfd_open(2) */
     pid_t child = fork();
 
     if (child == 0) {
@@ -102,7 +102,7 @@ static void say_who(void *argument)
     _exit(0);
 }
 
-/* Start an orphan, and see that the program notices nothing. */
+/* Start an orphan, and check that the program notices nothing. */
 static void start_orphan(void)
 {
     int argument = 42;
@@ -115,8 +115,8 @@ static void start_orphan(void)
     require(atomic_load(&shared[0]) == 42 && atomic_load(&shared[1]) > 0);
     char orphan[16];
     (void)snprintf(orphan, sizeof orphan, "%d", atomic_load(&shared[1]));
-    if (!under_qemu_user() && !under_valgrind()) /* which have some of their own */
-        require(descriptors_of(orphan) == 0); /* a socket that listens could not be bound again */
+    if (!under_qemu_user() && !under_valgrind()) /* they have descriptors open */
+        require(descriptors_of(orphan) == 0);    /* none blocks a later bind() */
     atomic_store(&shared[2], 1);
 }
 
@@ -148,7 +148,7 @@ CHILD_TEST(a_child_s_signal_is_not_lost)
     require(sigpending(&pending) == 0 && sigismember(&pending, SIGCHLD) == 1);
     const struct timespec at_once = {0};
     require(sigtimedwait(&child_signal, NULL, &at_once) == SIGCHLD);
-    start_orphan(); /* another one while that child is still to be waited for */
+    start_orphan(); /* another one while that child is not yet reaped */
     require(sigpending(&pending) == 0 && sigismember(&pending, SIGCHLD) == 1);
     require(waitpid(child, NULL, 0) == child);
 }
@@ -161,7 +161,7 @@ CHILD_TEST(an_orphan_of_one_who_ignores_its_children)
     start_orphan();
 }
 
-/* Another child ends while the orphan is forked: its signal and the one taken back are the same. */
+/* Another child exits while the orphan is forked: the two signals merge into one. */
 CHILD_TEST(another_child_s_signal_comes_meanwhile)
 {
     struct sigaction action = {.sa_handler = on_child};
@@ -212,7 +212,7 @@ CHILD_TEST(without_a_process_there_is_no_orphan)
     require(!process_fork_orphan(say_who, &argument, -1) && errno == EAGAIN);
 }
 
-/* The one between may be forked, the orphan not. */
+/* The intermediate process may be forked, but not the orphan. */
 static void be_allowed_one_process(void)
 {
     static const struct rlimit two = {2, 2};
@@ -243,7 +243,7 @@ CHILD_TEST(descriptors_are_closed)
     require(fcntl(0, F_GETFD) == -1 && fcntl(first, F_GETFD) == -1);
 }
 
-/* As a sandbox does that does not know the call, or does not allow it. */
+/* Like a sandbox that does not know the call, or forbids it. */
 static void refuse_close_range(unsigned failure)
 {
     struct sock_filter filter[] = {
@@ -297,7 +297,7 @@ static void descriptors_are_closed_without_close_range(void **state)
 {
     (void)state;
     if (under_qemu_user())
-        skip(); /* it has no filters */
+        skip(); /* it has no seccomp filters */
     assert_int_equal(run_in_child(close_without_permission), 0);
     assert_int_equal(run_in_child(close_on_an_old_kernel), 0);
     if (geteuid() == 0)

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 enum {
-    OWN = 16384 /* what the server would choose, bytes */,
+    OWN = 16384 /* the server's default size, bytes */,
     SIZE = 20 * OWN,
     UNTOUCHED = 1234 /* an errno that no call sets */
 };
@@ -31,7 +31,7 @@ static int new_socket(int family, int type)
     return fd;
 }
 
-/* What the wrapper returns for an option; errno stays the same. */
+/* Check the wrapper's result for an option; errno must not change. */
 static int told(int fd, int level, int option)
 {
     int value = 0;
@@ -44,7 +44,7 @@ static int told(int fd, int level, int option)
     return value;
 }
 
-/* What the kernel returns, without the wrapper. */
+/* The kernel's result, without the wrapper. */
 static int true_value(int fd, int level, int option)
 {
     int value = 0;
@@ -126,7 +126,7 @@ static void a_smaller_size_is_no_reason(void **state)
 
 /* ---- reads of a download ---- */
 
-/* A download of a session with a transfer buffer of SIZE. @return descriptor of a file */
+/* Begin a download in a session with a transfer buffer of SIZE. @return descriptor of a file */
 static int begin_download(void)
 {
     int scratch = new_socket(AF_INET, SOCK_STREAM), value = OWN;
@@ -152,13 +152,13 @@ static void a_download_begins_with_the_servers_own_size(void **state)
 
     (void)state;
     for (int round = 0; round < 2; round++) {
-        for (int i = 0; i < 8; i++) /* a quarter of what was sent is no more yet */
+        for (int i = 0; i < 8; i++) /* a quarter of the bytes sent is no larger yet */
             assert_int_equal(readsize_limit(fd, SIZE), OWN);
         readsize_closing(fd);
     }
-    assert_int_equal(readsize_limit(fd, SIZE - 1), SIZE - 1); /* not the server's */
+    assert_int_equal(readsize_limit(fd, SIZE - 1), SIZE - 1); /* not the server's size */
     assert_int_equal(readsize_limit(fd, SIZE + 2), SIZE + 2);
-    assert_int_equal(readsize_limit(fd, SIZE + 1), OWN); /* SCP's */
+    assert_int_equal(readsize_limit(fd, SIZE + 1), OWN); /* for SCP */
     end_download(fd);
 }
 
@@ -192,7 +192,7 @@ static void after_a_pause_of_the_servers_it_is_its_own_size_to_the_end(void **st
 
     (void)state;
     download_so_much(fd, 8 * SIZE);
-    readsize_pausing(1); /* select() for a descriptor is none */
+    readsize_pausing(1); /* select() for a descriptor is no pause */
     download_so_much(fd, 8 * SIZE);
     readsize_pausing(0);
     for (int i = 0; i < 100; i++)
@@ -206,7 +206,7 @@ static void a_slow_client_is_sent_the_servers_own_size(void **state)
 
     (void)state;
     download_so_much(fd, 8 * SIZE);
-    (void)usleep(1500000); /* for SIZE at most: in 50 ms it takes less than OWN */
+    (void)usleep(1500000); /* for SIZE at most: so fewer than OWN bytes in 50 ms */
     assert_int_equal(readsize_limit(fd, SIZE), OWN);
     end_download(fd);
 }
@@ -224,7 +224,7 @@ static void uploads_are_read_whole(void **state)
     assert_int_equal(close(fd), 0);
 }
 
-/* Last: from here on this is a session. */
+/* Last: from here on this process is a session. */
 static void in_a_session_a_question_is_the_kernels_and_counted(void **state)
 {
     uint64_t before = status_get(STATUS_SNDBUF);

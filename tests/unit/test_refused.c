@@ -1,8 +1,6 @@
 /*
- * A master starts, lists files and serves them, again and again; each time the next of its calls
- * for resources fails. What is read must stay right. The linker replaces libc's functions by those
- * below
- * (--wrap).
+ * A master starts, lists files and serves them, repeatedly; each time its next call for resources
+ * fails. Reads must stay right. The linker replaces libc's functions by those below (--wrap).
  */
 #include "config_file.h"
 #include "guard.h"
@@ -33,7 +31,7 @@ static struct asked {
     atomic_uint of[CALLS];
 } * asked;
 
-static unsigned refused; /* which one in line */
+static unsigned refused; /* the number of the call to refuse */
 
 static bool is_refused(enum call call, int error)
 {
@@ -46,8 +44,8 @@ static bool is_refused(enum call call, int error)
     return true;
 }
 
-/* In the place of a function of libc: refuse it, or do it. Long is the off_t of a name without
- * "64", also where this file is compiled for the others. */
+/* Wrap a function of libc: refuse it, or call it. off_t is long for a name without "64", also if
+ * this file is compiled with a 64-bit off_t. */
 #define REFUSABLE(call, error, refusal, type, name, parameters, arguments)                         \
     type __real_##name parameters;                                                                 \
     type __wrap_##name parameters;                                                                 \
@@ -116,7 +114,8 @@ static void keep(const struct config *config)
     listed_free(&listed);
 }
 
-/* A server's life, its keeper's included: what is refused takes something away, and no byte. */
+/* A server's lifetime, including its keeper: a refused call may lose the library's help, but no
+ * byte. */
 static void serve(void)
 {
     struct config config;
@@ -152,7 +151,7 @@ static void whatever_is_refused_the_bytes_are_right(void **state)
                                "TransferMMapEngine on\nTransferMMapFile %s/small %s/lar*\n"
                                "TransferMMapStatusFile %s/status\n",
                                here, here, here));
-    for (refused = 0; refused <= asked->calls; refused++) { /* the first time nothing is */
+    for (refused = 0; refused <= asked->calls; refused++) { /* 0: nothing is refused */
         atomic_store(&asked->calls, 0);
         make_text("log", "", 0);
         (void)unlink("status");

@@ -93,7 +93,7 @@ CHILD_TEST(what_has_no_mapping_is_passed_over)
     require(files[2].error == 0 && pieces == 3 + 1 + 1);
 }
 
-/* It shrank since it was mapped: the rest of it can't be read. */
+/* The file shrank since it was mapped: its end can't be read. */
 CHILD_TEST(a_file_that_cannot_be_read_is_told)
 {
     install_guard();
@@ -122,7 +122,7 @@ CHILD_TEST(what_may_not_be_locked_is_read_in)
         require(files[i].error == 0 && residency_bytes(&files[i]) == sizes[i]);
 }
 
-/* mincore(2) reports all pages if the process may not write to the file. */
+/* mincore(2) reports all pages resident if the process may not write to the file. */
 CHILD_TEST(what_is_not_told_is_not_known)
 {
     struct stat64 status;
@@ -148,7 +148,7 @@ static void is_not_mapped(void)
 CHILD_TEST(children_do_not_inherit_it)
 {
     if (under_qemu_user())
-        return; /* it has no MADV_DONTFORK, see unit.c */
+        return; /* it lacks MADV_DONTFORK, see unit.c */
     map_all();
     require(mapped_bytes("large") > 0);
     require(run_in_child(is_not_mapped) == 0);

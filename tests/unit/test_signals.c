@@ -9,7 +9,7 @@
 #include <unistd.h>
 
 static volatile sig_atomic_t hooked, handled, other_handled;
-static volatile bool claimed; /* what the hook answers */
+static volatile bool claimed; /* the hook's result */
 static siginfo_t seen;
 static sigset_t mask_inside;
 
@@ -42,7 +42,7 @@ static void informed_handler(int number, siginfo_t *info, void *context)
     handler(number);
 }
 
-/* In each test: before it, cmocka installs its own handlers, and removes them after it. */
+/* In each test: cmocka installs handlers before it, and removes them after it. */
 static void start(void)
 {
     claimed = false;
@@ -69,8 +69,8 @@ static void the_disposition_from_before_is_told(void **state)
     assert_int_equal(sigismember(&former.sa_mask, SIGUSR1), 0);
 }
 
-/* Install each in turn for a chained signal and for another one: the former dispositions that are
- * reported must be the same. */
+/* Install each in turn for a chained signal and for another one: the reported former dispositions
+ * must be the same. */
 static void dispositions_are_told_as_the_kernel_does(void **state)
 {
     struct sigaction actions[] = {
@@ -181,7 +181,7 @@ static void siginfo_is_passed_on(void **state)
 
     (void)state;
     if (under_valgrind())
-        skip(); /* it lets a signal of sigqueue() wait */
+        skip(); /* it delays a signal of sigqueue() */
     start();
     assert_int_equal(signals_action(SIGBUS, &action, NULL), 0);
     assert_int_equal(sigqueue(getpid(), SIGBUS, value), 0);
@@ -217,7 +217,7 @@ static void a_handler_runs_under_the_program_s_mask(void **state)
 static char other_stack[64 * KIB];
 static volatile bool on_other_stack;
 
-/* Not by the address of a variable: the sanitizer of newer compilers keeps these elsewhere. */
+/* Without the address of a variable: the sanitizer of newer compilers moves variables. */
 static void note_stack(int number)
 {
     uintptr_t here = (uintptr_t)__builtin_frame_address(0);
@@ -291,7 +291,7 @@ static void the_library_stands_before_a_handled_hangup_only(void **state)
 
     (void)state;
     start();
-    (void)signal(SIGHUP, SIG_DFL); /* nohup(1) may have started us */
+    (void)signal(SIGHUP, SIG_DFL); /* nohup(1) may have ignored it */
     signals_chain(SIGHUP, hook);
     assert_int_equal(sigaction(SIGHUP, NULL, &kernels), 0);
     assert_ptr_equal(kernels.sa_handler, SIG_DFL);

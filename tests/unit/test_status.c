@@ -24,14 +24,14 @@
 
 #define TEST(name) cmocka_unit_test(name)
 
-/* Memory stays shared for the life of a process, so each test is a process. */
+/* Memory stays shared until the process exits, so each test is a process. */
 #define STATUS_TEST(name) CHILD_TEST_AFTER((void)unlink("status"), name)
 
 static const bool engine = true;
 static struct status_header header;
 static struct status_file file;
 
-/* What a tool would see. @return false: the file doesn't reach so far */
+/* Read the file like a tool. @return false: the file is too short */
 static bool read_at(off_t offset, void *buffer, size_t size)
 {
     int fd = open("status", O_RDONLY | O_CLOEXEC);
@@ -55,7 +55,7 @@ static off_t size_of_file(void)
     return status.st_size;
 }
 
-/* What is allocated of it: it has holes, which a session never writes to. */
+/* Allocated bytes of the file: it has holes, which no session writes to. */
 static off_t allocated(void)
 {
     struct stat status;
@@ -96,7 +96,7 @@ STATUS_TEST(the_header_says_what_the_file_is)
 {
     share();
     status_set_directives("/etc/proftpd/preload.conf", engine);
-    status_add(STATUS_BYTES, 7); /* before it listens: not to be counted */
+    status_add(STATUS_BYTES, 7); /* before it listens: not counted */
     status_set_master();
     status_add(STATUS_BYTES, 5);
     status_set_master();
@@ -162,7 +162,7 @@ STATUS_TEST(counters_go_on_with_a_path)
     open_once(11);
     open_once(12);
 
-    status_files_begin(); /* b is listed no more, and a was replaced */
+    status_files_begin(); /* b is no longer listed, and a was replaced */
     unsigned c = list("/srv/c", 13);
     require(list("/srv/a", 14) == a);
     status_files_end();
@@ -206,7 +206,7 @@ STATUS_TEST(thousands_of_files_are_found)
     require(status_get(STATUS_LISTED) == FILES);
 }
 
-/* Files of which the index looks for all in the same place: see first_place(). */
+/* Files with the same first place in the index: see first_place(). */
 static struct stat64 colliding(uint64_t i)
 {
     return (struct stat64){.st_dev = (dev_t)(i << 32), .st_ino = 4711 ^ i, .st_size = 1000};
@@ -226,7 +226,7 @@ static void list_colliding(uint64_t from, uint64_t to)
     status_files_end();
 }
 
-/* How many of them are counted, each in another slot. */
+/* Count those that are counted, each in a different slot. */
 static uint64_t count_colliding(uint64_t from, uint64_t to)
 {
     uint64_t before = status_get(STATUS_LISTED), slots = 0;
@@ -320,7 +320,7 @@ STATUS_TEST(sessions_count_in_it_too)
     require(read_slot(slot) && file.opened == 1 && file.bytes == 20 && file.bytes_kernel == 10);
 }
 
-/* A session may write anything to all of it. */
+/* A session may write anything to all shared memory. */
 STATUS_TEST(garbage_does_no_harm)
 {
     static const unsigned char patterns[] = {0xff, 0x01, 0x80, 0x2f};
@@ -345,7 +345,7 @@ STATUS_TEST(garbage_does_no_harm)
     }
 }
 
-/* What is mapped behind the status file: the index. */
+/* The mapping after the status file: the index. */
 static char *index_of_files(void)
 {
     char line[PAGE];
@@ -387,7 +387,7 @@ static void list_and_count(void)
     count();
 }
 
-/* A session that overwrites all that is shared, index and all, for as long as it runs. */
+/* A session that keeps overwriting all shared memory, index included. */
 static _Noreturn void overwrite(char *start, size_t size)
 {
     uint64_t random = 88172645463325252;
@@ -426,7 +426,7 @@ STATUS_TEST(a_session_that_overwrites_all_does_no_harm)
         list_and_count();
     require(kill(session, SIGKILL) == 0 && waitpid(session, NULL, 0) == session);
 
-    /* all is in order again as soon as nobody does: the first round frees the slots */
+    /* all recovers once no session overwrites it: the first round frees the slots */
     list_and_count();
     uint64_t before = status_get(STATUS_LISTED);
     list_and_count();
@@ -514,7 +514,7 @@ STATUS_TEST(a_file_that_was_replaced_is_let_be)
     (void)unlink("other");
 }
 
-/* As the library's. */
+/* Chained like the library's. */
 static bool on_fault(int number, siginfo_t *info, void *context)
 {
     return status_fault(info->si_addr) || guard_fault(number, info, context);
@@ -566,7 +566,7 @@ static void tell_directives(void)
     status_set_directives("/x", engine);
 }
 
-/* Each of them is the first to touch the truncated file. */
+/* Each of them is the first to access the truncated file. */
 STATUS_TEST(whoever_comes_to_a_truncated_file_first_goes_on)
 {
     void (*const touches[])(void) = {take_one,        set_one,          read_one,
@@ -605,7 +605,7 @@ STATUS_TEST(without_a_file_all_slots_are_shared_in_memory)
     require(access("status", F_OK) == -1);
 }
 
-/* ---- is another server using the file? ---- */
+/* ---- another server with the same file ---- */
 
 static void serve(void)
 {
@@ -619,7 +619,7 @@ STATUS_TEST(the_file_of_a_server_that_is_gone_is_replaced)
 
     require(run_in_child(serve) == 0);
     require(stat("status", &former) == 0);
-    int held = open("status", O_RDONLY | O_CLOEXEC); /* so that its inode isn't used again */
+    int held = open("status", O_RDONLY | O_CLOEXEC); /* so that its inode isn't reused */
     share();
     require(stat("status", &now) == 0 && now.st_ino != former.st_ino);
     (void)close(held);
@@ -648,7 +648,7 @@ static void the_file_of_a_server_at_work_is_not_taken(void **state)
 {
     (void)state;
     if (under_qemu_user())
-        skip(); /* it reports another start time of a process to itself than to others */
+        skip(); /* its emulated start time of a process differs from the one that others see */
     (void)unlink("status");
     assert_int_equal(run_in_child(serve_and_share_with_another), 0);
 }
@@ -685,7 +685,7 @@ STATUS_TEST(where_everybody_may_write_there_is_no_file)
     require(access("open/status", F_OK) == -1 && rmdir("open") == 0);
 }
 
-/* The file is written with the rights of the user who runs the test. */
+/* The file is written with the rights of the test's user. */
 static int enter(void **state)
 {
     safe_file_as(geteuid());

@@ -47,7 +47,7 @@ static int enter(void **state)
     return mprotect(none, NONE, PROT_NONE) == 0 ? unit_enter(state) : -1;
 }
 
-/* In each test: before it, cmocka installs its own handlers, and removes them after it. */
+/* In each test: cmocka installs handlers before it, and removes them after it. */
 static void start(void)
 {
     install_guard();
@@ -58,7 +58,7 @@ static void start(void)
 
 static int finish(void **state)
 {
-    int left = 0; /* streams, by a test that did not come to its end */
+    int left = 0; /* streams of a test that failed */
 
     (void)state;
     stream_serve_none();
@@ -89,7 +89,7 @@ static void close_served(int fd)
     assert_int_equal(close(fd), 0);
 }
 
-/* As the wrapper: both are the kernel's from here on. */
+/* Like the wrapper: the kernel serves both from here on. */
 static int duplicate_served(int fd)
 {
     stream_hand_over(fd, STREAM_DUP);
@@ -137,7 +137,7 @@ static void assert_reads(int fd, size_t count, off64_t offset)
     assert_content(large, offset, count);
 }
 
-/* ---- two openings of one file: the library's, and for comparison the kernel's ---- */
+/* ---- two opens of one file: the library's, and the kernel's to compare with ---- */
 
 struct twins {
     int served;
@@ -165,7 +165,7 @@ static void assert_same(off64_t ours, int our_errno, off64_t kernels, int kernel
     assert_int_equal(our_errno == UNTOUCHED, ours >= 0);
 }
 
-/* Read through both into the same place. @return the count, or -1 with errno */
+/* Read through both into the same buffer. @return the count, or -1 with errno */
 static ssize_t read_same(const struct twins *twins, void *buffer, size_t count)
 {
     char *copy = NULL;
@@ -222,7 +222,7 @@ static void assert_same_offset(const struct twins *twins)
     (void)seek_same(twins, 0, SEEK_CUR);
 }
 
-/* ---- reading on and on ---- */
+/* ---- sequential reads ---- */
 
 static void read_in_odd_sizes(void **state)
 {
@@ -392,7 +392,7 @@ static void padding_within_a_page_is_not_content(void **state)
     close_served(fd);
 }
 
-/* Not even the zeros that pad the page are written there. */
+/* Not even the zeros that pad the page are copied to the buffer. */
 static void beyond_what_is_read_the_buffer_stays(void **state)
 {
     unsigned char expected[2 * PAGE];
@@ -529,7 +529,7 @@ static void beyond_the_end_there_is_nothing(void **state)
     assert_int_equal(seek_same(&twins, 50000, SEEK_SET), 50000);
     assert_int_equal(read_same(&twins, large, 100), 0);
     assert_int_equal(seek_same(&twins, 0, SEEK_CUR), 50000);
-    write_content("file", 49000, 2000); /* until there is */
+    write_content("file", 49000, 2000); /* until there is content */
     assert_int_equal(read_same(&twins, large, 5000), 1000);
     assert_content(large, 50000, 1000);
     close_twins(&twins);
@@ -546,7 +546,7 @@ static void who_jumps_and_reads_on_is_served_again(void **state)
     int fd = open_served("file", O_RDONLY);
     assert_reads(fd, 1000, 0);
     assert_int_equal(seek_served(fd, 10 * MIB, SEEK_SET), 10 * MIB);
-    assert_reads(fd, 1000, 10 * MIB); /* the kernel's: mapping would not pay for this one */
+    assert_reads(fd, 1000, 10 * MIB); /* by the kernel: mapping would not pay for this one */
     assert_int_equal(status_get(STATUS_BYTES) - before, 1000);
     assert_reads(fd, 1000, 10 * MIB + 1000);
     assert_reads(fd, 1000, 10 * MIB + 2000);
@@ -581,7 +581,7 @@ static void handing_over_sets_the_kernel_s_offset(void **state)
     make_file("file", 100000);
     int fd = open_served("file", O_RDONLY);
     assert_reads(fd, 12345, 0);
-    assert_int_equal(kernel_offset(fd), 0); /* it lags behind */
+    assert_int_equal(kernel_offset(fd), 0); /* not updated yet */
     errno = UNTOUCHED;
     stream_hand_over(fd, STREAM_DUP);
     assert_int_equal(errno, UNTOUCHED);
@@ -709,7 +709,7 @@ static void many_parts(void **state)
     close_served(fd);
 }
 
-/* ---- bad arguments: each on a fresh stream, after a read of `before` bytes ---- */
+/* ---- bad arguments: each on a new stream, after a read of `before` bytes ---- */
 
 static void readv_alike(size_t before, const struct iovec *parts, int count)
 {
@@ -750,14 +750,14 @@ static void read_alike(size_t before, void *buffer, size_t count)
 static void bad_buffers(void **state)
 {
     void *const buffers[] = {
-        NULL,     (void *)16, none, none - 100, /* straddles into it */
+        NULL,     (void *)16, none, none - 100, /* straddles the end of the page */
         none - 1, read_only,
     };
     static const size_t counts[] = {1, 64, 100, 101, 5000, 100000};
 
     (void)state;
     if (under_valgrind() || under_qemu_user())
-        skip(); /* qemu-user looks at the whole buffer first, whatever there is to read */
+        skip(); /* qemu-user checks the whole buffer first, however little is read */
     start();
     make_file("file", 50000);
     for (size_t i = 0; i < COUNT(buffers); i++) {
@@ -769,16 +769,16 @@ static void bad_buffers(void **state)
     }
 }
 
-/* The kernel refuses addresses in its half before it looks at the file. */
+/* The kernel refuses addresses in its half before it checks the file. */
 static void buffers_beyond_user_space(void **state)
 {
     void *const buffers[] = {(void *)(UINT64_C(1) << 63), (void *)UINT64_C(0xffff800000001000),
                              (void *)(UINTPTR_MAX - PAGE)};
-    static const size_t counts[] = {0, 1, 32}; /* the sanitizer minds more */
+    static const size_t counts[] = {0, 1, 32}; /* larger ones fail in the sanitizer */
 
     (void)state;
     if (under_valgrind() || UINTPTR_MAX == UINT32_MAX)
-        skip(); /* where user space ends for 32 bits is the kernel's choice */
+        skip(); /* for 32 bits the end of user space depends on the kernel */
     start();
     make_file("file", 50000);
     for (size_t i = 0; i < COUNT(buffers); i++) {
@@ -808,7 +808,7 @@ static void huge_counts(void **state)
 
     (void)state;
     if (under_valgrind() || under_qemu_user())
-        skip(); /* qemu-user looks at the whole buffer first, whatever there is to read */
+        skip(); /* qemu-user checks the whole buffer first, however little is read */
     start();
     make_file("file", 50000);
     for (size_t i = 0; i < COUNT(counts); i++) {
@@ -818,7 +818,7 @@ static void huge_counts(void **state)
     }
 }
 
-/* One call reads at most 0x7ffff000 bytes, read(2). Each part into the same place. */
+/* One call reads at most 0x7ffff000 bytes, read(2). Each part into the same buffer. */
 static void the_most_that_one_call_reads(void **state)
 {
     enum { PARTS = 16, PART = 128 * MIB };
@@ -842,7 +842,8 @@ static void the_most_that_one_call_reads(void **state)
     assert_int_equal(munmap(memory, PART), 0);
 }
 
-/* The library sends in pieces, and never more in all than the kernel in one call, sendfile(2). */
+/* The library sends in pieces, with the same total limit as one call of the kernel, sendfile(2).
+ * */
 static void the_most_that_one_call_sends(void **state)
 {
     const size_t most = 0x7ffff000;
@@ -864,7 +865,7 @@ static void the_most_that_one_call_sends(void **state)
     readahead_policy(0);
 }
 
-/* What is ignored interrupts no call of the kernel's, nor one that is made of several. */
+/* Ignored signals interrupt neither a call of the kernel nor one made of several. */
 static void an_ignored_signal_ends_no_send(void **state)
 {
     const pid_t self = getpid();
@@ -935,7 +936,7 @@ static void places_that_no_file_has(void **state)
     struct twins twins = open_twins("file");
     for (size_t i = 0; i < COUNT(offsets); i++) {
         (void)pread_same(&twins, 100, offsets[i]);
-        (void)pread_same(&twins, 100, offsets[i]); /* now it looks as if one were reading on */
+        (void)pread_same(&twins, 100, offsets[i]); /* now it looks like a sequential reader */
     }
     close_twins(&twins);
 }
@@ -960,7 +961,7 @@ static void what_is_not_open(void **state)
     }
 }
 
-/* ---- where memory can't be had ---- */
+/* ---- out of memory ---- */
 
 static void without_the_guard_the_kernel_reads(void **state)
 {
@@ -994,7 +995,7 @@ static void without_the_guard_the_kernel_reads(void **state)
 /* In a child: the sanitizer may need memory, too. */
 static void read_without_address_space(void)
 {
-    static const struct rlimit little = {MIB, MIB}; /* less than there is already */
+    static const struct rlimit little = {MIB, MIB}; /* less than is in use */
     int fd = open_served("file", O_RDONLY);
 
     require(setrlimit(RLIMIT_AS, &little) == 0);
@@ -1011,7 +1012,7 @@ static void without_address_space_the_kernel_reads(void **state)
 {
     (void)state;
     if (under_qemu_user())
-        skip(); /* it passes over RLIMIT_AS */
+        skip(); /* it ignores RLIMIT_AS */
     start();
     make_file("file", 100000);
     assert_int_equal(run_in_child(read_without_address_space), 0);
@@ -1056,7 +1057,7 @@ static void numbers_beyond_the_table(void **state)
     assert_int_equal(mapped_bytes("file"), 0);
 }
 
-/* ---- numbers that come back ---- */
+/* ---- reused descriptors ---- */
 
 static void a_number_is_used_again(void **state)
 {
@@ -1082,7 +1083,7 @@ static void an_unseen_close(void **state)
     make_text("other", "other content", 13);
     int fd = open_served("file", O_RDONLY);
     assert_reads(fd, 100, 0);
-    assert_int_equal(close(fd), 0); /* by a system call made directly */
+    assert_int_equal(close(fd), 0); /* by a system call that bypasses the library */
     assert_int_equal(open_served("other", O_RDONLY), fd);
     assert_int_equal(mapped_bytes("file"), 0);
     assert_int_equal(read_served(fd, large, 100), 13);
@@ -1130,7 +1131,7 @@ static void an_unseen_close_before_a_duplicate(void **state)
     assert_int_equal(close(other), 0);
 }
 
-/* ---- what is served, and what is not ---- */
+/* ---- served files, and others ---- */
 
 static void use_standard_input(void)
 {
@@ -1236,7 +1237,7 @@ static void list(const char *name)
     status_files_end();
 }
 
-/* Listed or not makes no difference to how a file is read: it is counted besides. */
+/* Listing a file changes only the counts, not how it is read. */
 static void listed_files_are_counted(void **state)
 {
     (void)state;
@@ -1252,7 +1253,7 @@ static void listed_files_are_counted(void **state)
     close_twins(&twins);
     stream_serve(10 * PAGE + 8);
     twins = open_twins("file");
-    assert_false(stream_is_served(twins.served)); /* too small, listed as it is */
+    assert_false(stream_is_served(twins.served)); /* too small, although listed */
     close_twins(&twins);
     assert_int_equal(status_get(STATUS_LISTED), listed + 2);
     assert_int_equal(status_get(STATUS_CHANGED), changed);
@@ -1267,7 +1268,7 @@ static void listed_files_are_counted(void **state)
     assert_int_equal(status_get(STATUS_CHANGED), changed + 1);
 }
 
-/* ---- all of it, at random ---- */
+/* ---- random operations ---- */
 
 enum { TWINS = 4, STEPS = 20000 };
 
@@ -1370,7 +1371,7 @@ static void step(struct twins *all)
         break;
     case 8:
         if (under_qemu_user())
-            break; /* it looks at the whole buffer first */
+            break; /* it checks the whole buffer first */
         assert_same(read_served(one->served, none - 100, 5000), UNTOUCHED,
                     read(one->plain, none - 100, 5000), UNTOUCHED);
         break;
@@ -1409,8 +1410,7 @@ static void anything_at_all(void **state)
             close_twins(&all[i]);
         assert_int_equal(mapped_bytes("file"), 0);
     }
-    assert_true(status_get(STATUS_BYTES) - before >
-                10 * MIB); /* it was put to the test, on tmpfs too */
+    assert_true(status_get(STATUS_BYTES) - before > 10 * MIB); /* it was exercised, on tmpfs too */
 }
 
 int main(void)

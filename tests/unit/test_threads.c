@@ -1,7 +1,7 @@
 /*
- * Threads that open, read, duplicate and close at once, under the thread sanitizer. It follows
- * descriptors, too, and calls a close beside a read a race, which is just what happens here: so
- * files are opened and closed by system calls that it does not see.
+ * Threads that open, read, duplicate and close at once, under the thread sanitizer. It would
+ * report a race between close and read, which happens here on purpose: so open and close files by
+ * system calls that it does not see.
  */
 #include "guard.h"
 #include "log.h"
@@ -25,9 +25,9 @@ enum { THREADS = 8, FILES = 5, WORDS = 200000 /* in each file */ };
 
 static const char *const names[FILES] = {"0", "1", "2", "3", "4"};
 static atomic_bool wrong;
-static unsigned rounds; /* that each of them makes */
+static unsigned rounds; /* of each thread */
 
-/* A word of a file holds the file and the offset. */
+/* A word of a file encodes the file and the offset. */
 static uint64_t word(unsigned file, size_t index)
 {
     return (uint64_t)file << 56 | (uint64_t)index << 8 | 1;
@@ -54,7 +54,7 @@ static int enter(void **state)
     return 0;
 }
 
-/* In a thread, in place of cmocka's assertions. */
+/* Instead of cmocka's assertions, in a thread. */
 static bool holds(bool condition)
 {
     if (!condition)
@@ -83,7 +83,7 @@ static int finish(void **state)
     (void)state;
     for (int fd = 0; fd < STREAM_LIMIT; fd++) {
         if (stream_is_served(fd))
-            return -1; /* a test has left a stream behind */
+            return -1; /* a test has leaked a stream */
     }
     for (unsigned file = 0; file < FILES; file++) {
         if (mapped_bytes(names[file]) != 0)
@@ -109,7 +109,7 @@ static void close_served(int fd)
     holds(syscall(SYS_close, fd) == 0);
 }
 
-/* ---- each thread its own descriptors, whose numbers the others use next ---- */
+/* ---- separate descriptors for each thread, whose numbers are reused by others ---- */
 
 static void *open_read_close(void *argument)
 {
@@ -143,7 +143,7 @@ static void many_open_read_and_close(void **state)
     assert_true(status_get(STATUS_BYTES) > before);
 }
 
-/* ---- all threads one descriptor ---- */
+/* ---- one descriptor for all threads ---- */
 
 static int shared;
 static atomic_uchar seen[WORDS];
@@ -166,7 +166,7 @@ static void *read_shared(void *unused)
     return NULL;
 }
 
-/* As if the kernel had the offset: each word is read once, by one of them. */
+/* As with the kernel's offset: one thread reads each word, once. */
 static void one_offset_for_all(void **state)
 {
     (void)state;
@@ -196,7 +196,7 @@ static void *read_for_ever(void *unused)
     return NULL;
 }
 
-/* As read(2) is a cancellation point; and what the thread used is there for others. */
+/* Like read(2), it is a cancellation point; other threads can use the stream afterwards. */
 static void a_reader_is_cancelled(void **state)
 {
     uint64_t words[100], before = status_get(STATUS_BYTES);
@@ -221,7 +221,7 @@ static void a_reader_is_cancelled(void **state)
     close_served(shared);
 }
 
-/* ---- descriptors that are closed and opened under the readers ---- */
+/* ---- descriptors closed and opened during reads ---- */
 
 enum { CHURNED = 500 /* the number */, CHURNS = 3000 };
 
@@ -244,7 +244,7 @@ static void churn(void)
     atomic_store(&churning, false);
 }
 
-/* What one read gives is of one file, and of one place in it. */
+/* One read returns data of one file, from one offset. */
 static void *read_churned(void *argument)
 {
     uint64_t words[300];

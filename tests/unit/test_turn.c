@@ -19,7 +19,7 @@ static int anew(void **state)
     return 0;
 }
 
-/* Make a turn of `length` bytes in which a byte costs so much. @return whether it was mapped */
+/* Make a turn of `length` bytes at a cost for each. @return true: it was mapped */
 static bool take_turn(size_t length, uint64_t mapped_ns, uint64_t read_ns)
 {
     struct turn turn;
@@ -62,7 +62,7 @@ static void the_cheaper_way_is_gone_and_what_is_left_out_counted(void **state)
     (void)mapped_of(FIRST, WINDOW, 1, 3);
     assert_int_equal(mapped_of(left, WINDOW, 1, 3), left);
     assert_int_equal(anew(state), 0);
-    (void)mapped_of(FIRST, WINDOW, 100, 98); /* as good as equal */
+    (void)mapped_of(FIRST, WINDOW, 100, 98); /* practically equal */
     assert_int_equal(mapped_of(left, WINDOW, 100, 98), left);
     assert_int_equal(status_get(STATUS_COSTLY), before + (uint64_t)left);
 }
@@ -82,7 +82,7 @@ static void short_turns_teach_nothing(void **state)
     assert_int_equal(atomic_load(&status_costs()->mapped), 0);
     assert_int_equal(anew(state), 0);
     (void)mapped_of(FIRST, WINDOW, 3, 1);
-    assert_int_equal(mapped_of(100, SHORT, 1, 3), 0); /* but go the way that was learned */
+    assert_int_equal(mapped_of(100, SHORT, 1, 3), 0); /* but follow the way that was learned */
 }
 
 static void a_measured_turn_is_short(void **state)
@@ -120,7 +120,7 @@ static void what_is_told_is_done(void **state)
     assert_int_equal(mapped_of(FIRST, WINDOW, 3, 1), 0);
 }
 
-/* What a session has written into the shared memory can't do worse than choose the dearer way. */
+/* Whatever a session writes into the shared memory, it can only cause the dearer way. */
 static void any_cost_is_a_cost(void **state)
 {
     struct status_costs *costs = status_costs();

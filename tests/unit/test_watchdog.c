@@ -16,7 +16,7 @@
 
 static unsigned kills_of_nobody;
 
-/* In place of libc's, to see which are sent to what is no process any more. */
+/* Replaces libc's, to count signals to processes that no longer exist. */
 int kill(pid_t process, int number)
 {
     int result = (int)syscall(SYS_kill, process, number);
@@ -104,7 +104,7 @@ static void die(const char *path)
     (void)kill(getpid(), SIGKILL);
 }
 
-/* Quicker than to wait for it: a child that is killed counts as stuck. */
+/* Quicker than waiting: a killed child counts as stuck. */
 static void be_stuck_at(const char *path)
 {
     int status;
@@ -174,10 +174,10 @@ CHILD_TEST(a_child_is_ended)
         hang("/dead/file");
     watchdog_kill();
     require(watchdog_descriptor() == -1 && !watchdog_is_hung("/dead/file"));
-    require(waitpid(-1, NULL, 0) > 0); /* it was killed, and is there to be waited for */
+    require(waitpid(-1, NULL, 0) > 0); /* it was killed, and can be reaped */
 }
 
-/* It was waited for: its number may be another process's by now. */
+/* It was reaped: its number may be another process's by now. */
 CHILD_TEST(a_child_that_was_waited_for_gets_no_signal)
 {
     int status;

@@ -21,13 +21,13 @@
 
 static char directory[PATH_MAX];
 
-/* The faults are the library's, and the program's that the tests play: the sanitizer stays out. */
+/* The faults belong to the library, or to the tests' program: disable the sanitizer's handlers. */
 __attribute__((weak)) const char *__asan_default_options(void)
 {
     return "handle_segv=0:handle_sigbus=0:detect_leaks=1";
 }
 
-/* The sanitizers have their own, which do nothing. */
+/* Replace the sanitizers' mlock() and munlock(), which do nothing. */
 int mlock(const void *memory, size_t length)
 {
     return (int)syscall(SYS_mlock, memory, length);
@@ -48,7 +48,7 @@ bool under_qemu_user(void)
     return getenv("UNDER_QEMU_USER") != NULL;
 }
 
-/* Some versions of qemu-user refuse what the others pass over; without it no file is mapped. */
+/* Some versions of qemu-user refuse advice that others ignore; without it no file is mapped. */
 int madvise(void *memory, size_t length, int advice)
 {
     if (advice == MADV_DONTFORK && under_qemu_user())
@@ -56,7 +56,7 @@ int madvise(void *memory, size_t length, int advice)
     return (int)syscall(SYS_madvise, memory, length, advice);
 }
 
-/* No test waits endlessly. */
+/* No test hangs forever. */
 static void set_watchdog(void)
 {
     (void)alarm(under_valgrind() || under_qemu_user() ? 900 : 300);
