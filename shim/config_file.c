@@ -72,7 +72,7 @@ static void take_lines(struct parser *parser, FILE *file)
 
     for (; (text = syntax_line(file, &lines, &binary)) != NULL; at->line += lines) {
         if (binary)
-            parser_error(parser, "a NUL byte: this is no text file");
+            parser_error(parser, "a NUL byte: this is not a text file");
         else
             take_line(parser, text + (at->line == 1 && strncmp(text, BOM, 3) == 0 ? 3 : 0));
         free(text);

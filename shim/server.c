@@ -126,16 +126,15 @@ static void log_status_failure(void)
     status_failure = 0;
     /* a plain user can't write to /run: no message about the default path */
     if (started_as == 0 || strcmp(path, CONFIG_DEFAULT_STATUS_PATH) != 0)
-        log_line("TransferMMapStatusFile %s: %s", path,
-                 failure == EBUSY || failure == EAGAIN
-                     ? "another server at work counts there; give each its own, or restart this "
-                       "one when that has ended"
-                 : failure == EPERM
-                     ? "it has to be in a directory of root's that not everyone may write to"
-                 : failure == EFBIG
-                     ? "it takes 17 MB; raise LimitFSIZE in the server's unit, ulimit -f"
-                 : failure == EEXIST ? "there is something else than a status file; remove it"
-                                     : strerror(failure));
+        log_line(
+            "TransferMMapStatusFile %s: %s", path,
+            failure == EBUSY || failure == EAGAIN
+                ? "another running server writes to this file; give each its own, or "
+                  "restart this one when that has ended"
+            : failure == EPERM ? "its directory must belong to root and not be writable by everyone"
+            : failure == EFBIG ? "it takes 17 MB; raise LimitFSIZE in the server's unit, ulimit -f"
+            : failure == EEXIST ? "is not a status file; remove it"
+                                : strerror(failure));
 }
 
 /* EAGAIN is logged once the program listens: until then it may be no server. */
@@ -175,7 +174,7 @@ static bool put_in_force(void)
     log_some(&config.notes);
     if (!config.valid) {
         log_line("%s is refused; %s", config_path,
-                 role == MASTER ? "the former directives stay in force"
+                 role == MASTER ? "the previous directives stay in force"
                                 : "the server runs without the library's help");
         config_free(&config);
         return false;
@@ -270,9 +269,9 @@ static void log_trouble(void)
     }
     log_refusal();
     if (keeper_is_missing())
-        log_line("the keeper has ended, was killed for want of memory perhaps: listed files are "
-                 "served, but no longer kept in memory; reload the server to have it again, with "
-                 "less in TransferMMapMaxMemory if need be");
+        log_line("the keeper has ended, most likely because memory ran out: listed files are "
+                 "served, but no longer kept in memory; reload the server to start it again, with "
+                 "a lower TransferMMapMaxMemory if need be");
 }
 
 /* ---- events ---- */

@@ -69,7 +69,7 @@ void tool_say(FILE *out, const char *format, ...)
 static const char *problem_of(const struct status_header *header)
 {
     if (memcmp(header->name, "xfermmap", sizeof header->name) != 0)
-        return "is no status file of libxfermmap";
+        return "is not a status file of libxfermmap";
     if (header->version != STATUS_VERSION || header->counters != STATUS_COUNTER_COUNT ||
         header->counters_at != offsetof(struct status, counters) ||
         header->files_at != STATUS_FILES_AT || header->file_size != sizeof(struct status_file))
@@ -147,7 +147,7 @@ static const char *read_snapshot(int fd, struct tool_snapshot *snapshot)
     struct status status;
 
     if (pread(fd, &status, sizeof status, 0) != sizeof status)
-        return "is no status file of libxfermmap, of this version";
+        return "is not a status file of this version of libxfermmap";
     const char *problem = problem_of(&status.header);
     if (problem != NULL)
         return problem;

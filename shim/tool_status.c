@@ -117,7 +117,8 @@ static char *file_of_directives(const char *directives, bool *refused)
             (void)fprintf(stderr, "xfermmap: the directive file %s: %s\n", directives,
                           strerror(errno));
     } else if (config.status_path == NULL) {
-        (void)fprintf(stderr, "xfermmap: TransferMMapStatusFile is none in %s: nothing is told\n",
+        (void)fprintf(stderr,
+                      "xfermmap: TransferMMapStatusFile is none in %s: there is nothing to show\n",
                       directives);
     } else {
         path = config.status_path;

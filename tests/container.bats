@@ -209,7 +209,7 @@ downloaded_and_logged() {
     serve_listed
     cannot_tell "${elsewhere[@]}"
     run -0 "${second[@]}"
-    [[ $output == *'TransferMMapStatusFile'*'another server '* ]]
+    [[ $output == *'TransferMMapStatusFile'*'another running server '* ]]
     run -0 status_of_server
     [[ ${lines[1]} == "Server: process $(<"$server/pid"), "* ]]
 
@@ -238,7 +238,7 @@ downloaded_and_logged() {
     exec 4>&-
     wait "${started[0]}"
     [[ ! -s $server/said ]]
-    [[ $(logged 'TransferMMapStatusFile .*: another server ') -eq 1 ]]
+    [[ $(logged 'TransferMMapStatusFile .*: another running server ') -eq 1 ]]
     [[ $(echo "$server"/status*) == "$server/status" ]]
 }
 

@@ -390,12 +390,12 @@ has_looks() {
     [[ $(counter BYTES) -eq 9000001 && $(counter BYTES_KERNEL) -eq 0 ]]
 }
 
-@test "after SIGHUP with a mistake, the former directives stay in force" {
+@test "after SIGHUP with a mistake, the previous directives stay in force" {
     serve big
     directives "TransferMMapFile $files/small" 'TransferMMapEngine perhaps'
     reload
     logged 'preload.conf:4: TransferMMapEngine: expected on or off'
-    logged 'preload.conf is refused; the former directives stay in force'
+    logged 'preload.conf is refused; the previous directives stay in force'
     chmod g+w "$server/preload.conf" # the log is among them, though this file's own is not trusted
     reload
     logged 'preload.conf:1: (the file )?is writable by others'

@@ -222,7 +222,7 @@ checked() {
     directives "TransferMMapFile $files/big"
     sed -i "s|$server/preload.log|$server/open/log|; s|$server/status|$server/absent/status|" "$server/preload.conf"
     checked
-    [[ $status -eq 1 && $stderr == *"TransferMMapLog $server/open/log: its directory has to be root's"* ]]
+    [[ $status -eq 1 && $stderr == *"TransferMMapLog $server/open/log: its directory must belong to root"* ]]
     [[ $stderr == *"TransferMMapStatusFile $server/absent/status: its directory is not there; make it" ]]
     [[ ! -e $server/open/log ]]
 }
@@ -567,7 +567,7 @@ PYTHON
     cp "$server/status" "$server/before"
     run -0 env LD_PRELOAD="$library" XFERMMAP_CONF="$server/preload.conf" XFERMMAP_PROCESS=cat \
         cat "$server/address"
-    [[ $output == *'TransferMMapStatusFile'*'another server at work'* ]]
+    [[ $output == *'TransferMMapStatusFile'*'another running server'* ]]
     cmp "$server/before" "$server/status"
 
     kill -KILL -- "-$(<"$server/group")"
@@ -604,7 +604,7 @@ PYTHON
         cp "$server/whole" "$server/status"
         truncate -s "$size" "$server/status"
         run -1 --separate-stderr status_of_server
-        [[ $size -ge 8192 || $stderr == "xfermmap: $server/status is no status file"* ]]
+        [[ $size -ge 8192 || $stderr == "xfermmap: $server/status is not a status file"* ]]
     done
     cp "$server/whole" "$server/status"
     printf '\001' | dd of="$server/status" bs=1 seek=8 conv=notrunc status=none
@@ -612,7 +612,7 @@ PYTHON
     [[ $stderr == *'by another version of the library'* ]]
     printf 'X' | dd of="$server/status" bs=1 conv=notrunc status=none
     run -1 --separate-stderr status_of_server
-    [[ $stderr == *'is no status file'* ]]
+    [[ $stderr == *'is not a status file'* ]]
     mkfifo "$server/pipe"
     run -1 --separate-stderr timeout 10 "$tool" status -f "$server/pipe"
 }
