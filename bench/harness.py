@@ -35,11 +35,6 @@ class Way:
     peer: type | None = None
 
 
-def listens(port):
-    """True if a socket listens on this port of IPv4."""
-    return f":{int(port):04X} 00000000:0000 0A" in Path("/proc/net/tcp").read_text()
-
-
 def children(pid):
     try:
         return Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
@@ -67,12 +62,20 @@ class Server:
     def start(self, way):
         self.peer = way.peer and way.peer(self.directory, self.files)
         if self.peer:
+            self.await_peer()
             return
         configuration = self.call("server_configuration", *way.server)
         (self.directory / "proftpd.conf").write_text("\n".join([*way.server_alone, configuration.stdout, ""]))
         (self.directory / "preload.conf").write_text(
             "\n".join(["TransferMMapLog none", *(way.library or [])]).format(files=self.files) + "\n")
         self.call("server_start", "plain" if way.library is None else "preloaded", forced=way.forced)
+
+    def await_peer(self):
+        try:
+            self.call("server_await", "server_is_up")
+        except subprocess.CalledProcessError as error:
+            self.peer.stop()
+            raise Unavailable(f"it does not start: {(self.directory / 'log').read_text()}") from error
 
     def stop(self):
         if self.peer:

@@ -1,9 +1,8 @@
 """Other FTP servers of the same distribution: to compare with."""
 
 import subprocess
-import time
 
-from harness import PROJECT, Unavailable, listens
+from harness import PROJECT, Unavailable
 
 ROOT = PROJECT / "build/peers/usr"
 
@@ -18,12 +17,6 @@ class Peer:
         with open(directory / "log", "a", encoding="utf-8") as log:
             self.process = subprocess.Popen(self.command(directory, files, address, port),
                                             stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        deadline = time.monotonic() + 10
-        while not listens(port):
-            if self.process.poll() is not None or time.monotonic() > deadline:
-                self.stop()
-                raise Unavailable(f"{self.program.name} does not start: {(directory / 'log').read_text()}")
-            time.sleep(0.02)
 
     def stop(self):
         self.process.terminate()

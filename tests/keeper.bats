@@ -40,10 +40,8 @@ start() {
 # Run the arguments, which start the server in the foreground.
 in_foreground() {
     server_settle
-    setsid "$@" env "LD_PRELOAD=${preload:-$library}" "XFERMMAP_CONF=$server/preload.conf" "$proftpd" -n \
-        -c "$server/proftpd.conf" </dev/null >>"$server/log" 2>&1 3>&- &
-    echo $! >"$server/group"
-    { server_await server_is_up_or_gone && ! server_is_gone; } || { cat "$server/log"; return 1; }
+    server_run "$@" env "LD_PRELOAD=${preload:-$library}" "XFERMMAP_CONF=$server/preload.conf" "$proftpd" -n \
+        -c "$server/proftpd.conf" || { cat "$server/log"; return 1; }
     master=$(<"$server/pid")
 }
 

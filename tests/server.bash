@@ -142,12 +142,16 @@ server_launch() {
         [[ $EUID -eq 0 ]] || tracer+=(-e inject=prctl:retval=0)
         command=("${tracer[@]}" "${command[@]}")
     fi
-    # Close descriptor 3: bats waits until no process has it open.
-    setsid "${command[@]}" </dev/null >>"$server/log" 2>&1 3>&- &
-    echo $! >"$server/group"
+    server_run "${command[@]}" || { server_stop; return 1; }
+}
 
+# Run a server that stays in the foreground, in a process group of its own. Fail if it exits before it is up.
+server_run() {
+    # Close descriptor 3: bats waits until no process has it open.
+    setsid "$@" </dev/null >>"$server/log" 2>&1 3>&- &
+    echo $! >"$server/group"
     # not asked again whether it is up: a list of sockets that change meanwhile may lack one
-    { server_await server_is_up_or_gone && ! server_is_gone; } || { server_stop; return 1; }
+    server_await server_is_up_or_gone && ! server_is_gone
 }
 
 # Ask the kernel: a connection would count as a session.

@@ -22,9 +22,7 @@ teardown() {
 # Run a server in the foreground, for server_stop to stop.
 in_foreground() {
     server_settle
-    setsid "$@" </dev/null >>"$server/log" 2>&1 3>&- &
-    echo $! >"$server/group"
-    { server_await server_is_up_or_gone && ! server_is_gone; } || { cat "$server/log"; return 1; }
+    server_run "$@" || { cat "$server/log"; return 1; }
     server_await listed_are_in
 }
 
