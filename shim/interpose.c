@@ -1,5 +1,4 @@
-/* The wrappers of libc's functions: each asks a room below, or calls libc. There is no logic here.
- */
+/* The wrappers of libc's functions: each asks a room below, or calls libc. No logic is here. */
 
 /* The fortified headers define some of these functions themselves. */
 #undef _FORTIFY_SOURCE
@@ -103,8 +102,7 @@ static struct reading readv_at(int fd, const struct iovec *parts, int count, off
     return offset >= 0 ? reading_readv(fd, parts, count, offset) : not_answered;
 }
 
-/* preadv2(2) is preadv(2), or readv(2) with an offset of -1; with flags it is left to the kernel.
- */
+/* preadv2(2) is preadv(2), or readv(2) with an offset of -1. With flags the kernel answers. */
 static struct reading readv_with_flags(int fd, const struct iovec *parts, int count, off64_t offset,
                                        int flags)
 {

@@ -27,9 +27,7 @@
  * look: so looking takes 3 % of a processor at most. */
 enum { LEAST_SECONDS = 3, REST = 30 };
 
-/* Mapped by the master and its keepers only. Keepers are numbered; keeper_end() takes a number,
- * too.
- */
+/* Mapped by the master and its keepers only. Keepers are numbered, and keeper_end() takes one. */
 static struct shared {
     atomic_uint newest;     /* the last one started */
     atomic_uint ready;      /* the last one that has read in its files */
@@ -188,10 +186,7 @@ static void become_keeper(enum status_keeping keeping)
 
 static double seconds(clockid_t clock)
 {
-    struct timespec time;
-
-    (void)clock_gettime(clock, &time);
-    return (double)time.tv_sec + (double)time.tv_nsec / 1e9;
+    return (double)libc_time(clock) / NS_PER_SECOND;
 }
 
 static bool on_piece(size_t file, uint64_t bytes)
@@ -215,8 +210,7 @@ static void read_in(void)
     listed_read_in(&held, config->lock ? RESIDENCY_LOCK : RESIDENCY_READ, on_piece);
 }
 
-/* In the child: exit if no file has changed, else become the keeper of the files as they are now.
- */
+/* In the child: exit if no file has changed, else become the keeper of the files as they are. */
 static void succeed(double since)
 {
     struct listed found = {.count = 0}, former = held;

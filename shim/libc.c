@@ -54,3 +54,11 @@ size_t libc_read_file(const char *path, char *text, size_t size)
     text[length > 0 ? length : 0] = '\0';
     return strlen(text);
 }
+
+uint64_t libc_time(clockid_t clock)
+{
+    struct timespec time;
+
+    (void)clock_gettime(clock, &time);
+    return (uint64_t)time.tv_sec * NS_PER_SECOND + (uint64_t)time.tv_nsec;
+}

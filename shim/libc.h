@@ -11,11 +11,13 @@
 #include <signal.h>
 #include <spawn.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <time.h>
 
 /* X(result, name, parameters), as in the manual pages; the fortified ones as in glibc's ABI. */
 #define LIBC_FUNCTIONS(X)                                                                          \
@@ -126,6 +128,11 @@ void libc_close(int fd);
 
 /* Read a small file past this library, such as one of /proc. @return its length; 0: nothing */
 size_t libc_read_file(const char *path, char *text, size_t size);
+
+#define NS_PER_SECOND 1000000000
+
+/* @return the clock's time, nanoseconds: clock_gettime(2). Async-signal-safe. */
+uint64_t libc_time(clockid_t clock);
 
 /* libc_next(read)(fd, buffer, count) calls the next definition. */
 #define libc_next(name) ((libc_##name##_function *)libc_ready(LIBC_##name))

@@ -1,4 +1,5 @@
-/* Reads of served descriptors. All functions are async-signal-safe and preserve errno on success.
+/*
+ * Reads of served descriptors. All functions are async-signal-safe and preserve errno on success.
  */
 #ifndef READING_H
 #define READING_H

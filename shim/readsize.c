@@ -9,7 +9,6 @@
 #include <stdbool.h>
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 
 /* How long a client may take for one buffer, unless even the server's own takes longer. */
 #define MOMENT_NS ((uint64_t)50 * 1000 * 1000)
@@ -119,14 +118,6 @@ static void begin(int fd)
     errno = saved;
 }
 
-static uint64_t now(void)
-{
-    struct timespec time;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &time);
-    return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
-}
-
 /* How much the client takes in 50 ms, measured from the last read on. As the sockets' buffers take
  * the first bytes at once, it is at most a quarter of what was sent. */
 static uint64_t taken_at_once(uint64_t since_last)
@@ -144,7 +135,7 @@ size_t readsize_cut(int fd, size_t count)
         begin(fd);
     if (!download.is_file)
         return count;
-    uint64_t time = now();
+    uint64_t time = libc_time(CLOCK_MONOTONIC);
     uint64_t cut = download.throttled ? 0 : taken_at_once(time - download.began);
     cut = cut > server_size ? cut - cut % server_size : server_size;
     uint64_t rest = readsize_buffer - download.sent % readsize_buffer;

@@ -21,8 +21,7 @@ void readsize_policy(off64_t bytes);
 /* This is a session: the server has chosen. */
 void readsize_settle(void);
 
-/* getsockopt(2) has returned an option: enlarge it if it is the send buffer of the scratch socket.
- */
+/* getsockopt(2) has returned an option: enlarge the send buffer of a scratch socket. */
 void readsize_enlarge(int fd, int level, int option, void *value, const socklen_t *length);
 
 /* The transfer buffer that the server has chosen; 0: it has not asked, and takes 8 KiB. */

@@ -60,14 +60,14 @@ enum tool_state {
 const char *tool_state_name(enum tool_state state);
 
 struct tool_snapshot {
-    double taken; /* seconds of CLOCK_MONOTONIC */
+    uint64_t taken; /* CLOCK_MONOTONIC, ns */
     enum tool_state state;
     struct status_header header;
     enum process_state server;
     enum process_state keeper; /* if it is gone, nothing is locked, and residency is unknown */
     uint64_t counters[STATUS_COUNTER_COUNT], last[STATUS_COUNTER_COUNT];
-    struct filesystem_name odd; /* the last one left to the kernel; "": none or unknown */
-    struct status_file *files;  /* allocated; used slots only, in list order */
+    struct filesystem_name filesystem; /* the last one left to the kernel; "": none or unknown */
+    struct status_file *files;         /* allocated; used slots only, in list order */
     size_t count;
 };
 

@@ -135,7 +135,7 @@ static struct json_object *last_as_json(const struct tool_snapshot *snapshot)
     struct json_object *last = json_object_new_object();
     int failure = (int)snapshot->last[STATUS_REFUSED];
 
-    add_last(last, "kernel_filesystem", snapshot->odd.text);
+    add_last(last, "kernel_filesystem", snapshot->filesystem.text);
     add_last(last, "refused", failure != 0 ? strerror(failure) : "");
     return last;
 }

@@ -1,3 +1,4 @@
+#include "libc.h"
 #include "tool.h"
 
 #include <errno.h>
@@ -164,18 +165,16 @@ static const char *read_snapshot(int fd, struct tool_snapshot *snapshot)
         snapshot->last[i] = status.last[i];
     }
     if (snapshot->server == PROCESS_ALIVE && snapshot->last[STATUS_FILESYSTEM] != 0)
-        snapshot->odd = filesystem_name(status.header.master, snapshot->last[STATUS_FILESYSTEM]);
-    tool_make_printable(snapshot->odd.text, sizeof snapshot->odd.text);
+        snapshot->filesystem =
+            filesystem_name(status.header.master, snapshot->last[STATUS_FILESYSTEM]);
+    tool_make_printable(snapshot->filesystem.text, sizeof snapshot->filesystem.text);
     read_files(fd, snapshot);
     return NULL;
 }
 
 bool tool_take_snapshot(const char *path, struct tool_snapshot *snapshot, char **wrong)
 {
-    struct timespec now;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &now);
-    *snapshot = (struct tool_snapshot){.taken = (double)now.tv_sec + (double)now.tv_nsec / 1e9};
+    *snapshot = (struct tool_snapshot){.taken = libc_time(CLOCK_MONOTONIC)};
     int fd = open(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
     const char *problem = strerror(errno);
 

@@ -66,8 +66,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     case ARGP_KEY_END:
         if (options->every != 0 && options->output != NULL)
             argp_error(state, "--watch and --output don't go together");
-        /* consumers can read a stream of JSON objects, but a Prometheus text has each metric once
-         * */
+        /* JSON objects can be streamed, but a Prometheus text has each metric once */
         if (options->every != 0 && options->format == PROMETHEUS)
             argp_error(state, "--watch and --prometheus don't go together");
         return 0;

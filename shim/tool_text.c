@@ -1,3 +1,4 @@
+#include "libc.h"
 #include "mapping.h"
 #include "tool.h"
 
@@ -150,7 +151,7 @@ static void print_rate(const struct tool_snapshot *snapshot, const struct tool_s
                        FILE *out)
 {
     static const enum status_counter counters[] = {STATUS_BYTES, STATUS_BYTES_KERNEL};
-    const double seconds = snapshot->taken - former->taken;
+    const double seconds = (double)(snapshot->taken - former->taken) / NS_PER_SECOND;
     uint64_t rates[2];
 
     for (size_t i = 0; i < 2; i++) {
@@ -235,8 +236,8 @@ static void print_counter(const struct tool_snapshot *snapshot, size_t counter, 
     (void)fprintf(out, "%16" PRIu64 "  %s", count, text);
     if ((counter == STATUS_BYTES || counter == STATUS_BYTES_KERNEL) && count >= 1024)
         (void)fprintf(out, " (%s)", tool_size(count).text);
-    if (counter == STATUS_FILESYSTEM && snapshot->odd.text[0] != '\0')
-        (void)fprintf(out, " (the last: %s)", snapshot->odd.text);
+    if (counter == STATUS_FILESYSTEM && snapshot->filesystem.text[0] != '\0')
+        (void)fprintf(out, " (the last: %s)", snapshot->filesystem.text);
     if (counter == STATUS_REFUSED && last != 0)
         (void)fprintf(out, " (the last: %s; %s)", strerror((int)last), mapping_remedy((int)last));
     (void)fputc('\n', out);

@@ -1,11 +1,11 @@
 #include "turn.h"
 
 #include "debug.h"
+#include "libc.h"
 #include "status.h"
 
 #include <stdatomic.h>
 #include <string.h>
-#include <time.h>
 
 /* The first turns are measured, and two in RECHECK afterwards. */
 enum { FIRST = 8, RECHECK = 512, STEADY_WEIGHT = 8 };
@@ -63,12 +63,7 @@ bool turn_covers(const struct turn *turn, off64_t offset, size_t length)
 
 uint64_t turn_clock(const struct turn *turn)
 {
-    struct timespec time;
-
-    if (turn->weight == 0)
-        return 0;
-    (void)clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
-    return (uint64_t)time.tv_sec * 1000000000 + (uint64_t)time.tv_nsec;
+    return turn->weight > 0 ? libc_time(CLOCK_THREAD_CPUTIME_ID) : 0;
 }
 
 void turn_add(struct turn *turn, uint64_t since, size_t bytes)

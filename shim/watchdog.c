@@ -13,7 +13,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
 enum { MOST_HUNG = 16, RETRY_SECONDS = 60 };
@@ -40,10 +39,7 @@ static const char *hung_path = "";
 
 static time_t now(void)
 {
-    struct timespec time;
-
-    (void)clock_gettime(CLOCK_MONOTONIC, &time);
-    return time.tv_sec;
+    return (time_t)(libc_time(CLOCK_MONOTONIC) / NS_PER_SECOND);
 }
 
 /* ---- paths where a child hung ---- */
