@@ -100,15 +100,16 @@ include docs/install.mk
 include tests/tests.mk tests/unit/unit.mk tests/differential/differential.mk tests/fuzz/fuzz.mk
 
 # The packages come first, and the compiler is one of them: so each of these calls make again.
+again = $(MAKE) --no-print-directory --jobs=$$(nproc)
 
 demo:
 	@tests/setup build demo
-	@$(MAKE) --no-print-directory all
+	@$(again) all
 	@bench/demo
 
 bench:
 	@tests/setup build bench
-	@$(MAKE) --no-print-directory all build/perread build/faultfs
+	@$(again) all build/perread build/faultfs
 	@place=$$(tests/place) && TMPDIR=$$place bench/measure.py $(if $(QUICK),--quick) $(if $(RUNS),--runs $(RUNS)) $(SCENARIOS)
 	@bench/report.py $(if $(PUBLISH),--publish)
 
@@ -117,12 +118,12 @@ build/perread: bench/perread.c Makefile
 
 check:
 	@tests/setup build check
-	@$(MAKE) --no-print-directory all test-programs
+	@$(again) all test-programs
 	@tests/run $(TESTS)
 
 soak:
 	@tests/setup build check
-	@$(MAKE) --no-print-directory all
+	@$(again) all
 	@SOAK_SECONDS=$(SECONDS) tests/run tests/soak.bats
 
 lint:

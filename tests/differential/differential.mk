@@ -17,7 +17,7 @@ build/scarce.so: tests/differential/scarce.c Makefile
 
 fuzz:
 	@tests/setup build
-	@$(MAKE) --no-print-directory all build/differential build/scarce.so
+	@$(again) all build/differential build/scarce.so
 	place=$$(tests/place) && TMPDIR=$$place build/differential --seconds $(SECONDS) --seeds $(SEEDS) --steps $(STEPS) --jobs $$(nproc) \
 	    --scarce build/scarce.so build/libxfermmap.so
 

@@ -16,7 +16,7 @@ build/fuzz/config: $(config_rooms) tests/fuzz/config.c $(wildcard shim/*.h) Make
 
 fuzz-config:
 	@tests/setup fuzz
-	@$(MAKE) --no-print-directory build/fuzz/config
+	@$(again) build/fuzz/config
 	build/fuzz/config -max_total_time=$(SECONDS) -timeout=10 -max_len=4096 -print_final_stats=1 \
 	    -dict=tests/fuzz/config.dict -artifact_prefix=build/fuzz/ build/fuzz/corpus tests/fuzz/corpus
 

@@ -20,7 +20,7 @@ unit: $(unit_programs)
 
 valgrind:
 	@tests/setup build valgrind
-	@$(MAKE) --no-print-directory $(plain_programs)
+	@$(again) $(plain_programs)
 	@$(foreach program,$(plain_programs),$(call unit_run,$(program),$(unit_valgrind)))
 
 unit_run = echo '\# $(notdir $(1))'; CMOCKA_MESSAGE_OUTPUT=TAP $(2) $(1) || exit;
