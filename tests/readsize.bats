@@ -83,31 +83,40 @@ its_own_size() {
     [[ $(largest_read) -eq $own ]]
 }
 
-# Download a range: FIRST-LAST.
-ftp_range() {
-    python3 - "$(<"$server/address")" "$(<"$server/ftp_port")" "$account" "$1" <<'PYTHON'
+# Download ranges, FIRST-LAST, in one session.
+ftp_ranges() {
+    python3 - "$(<"$server/address")" "$(<"$server/ftp_port")" "$account" "$@" <<'PYTHON'
 import ftplib, sys
-address, port, account, ends = sys.argv[1:]
+address, port, account, *ranges = sys.argv[1:]
 with ftplib.FTP(timeout=30) as ftp:
     ftp.connect(address, int(port))
     ftp.login(account, account)
     ftp.voidcmd('TYPE I')
-    ftp.sendcmd('RANG ' + ends.replace('-', ' '))
-    with ftp.transfercmd('RETR data') as data:
-        while piece := data.recv(1 << 16):
-            sys.stdout.buffer.write(piece)
+    for ends in ranges:
+        ftp.sendcmd('RANG ' + ends.replace('-', ' '))
+        ftp.retrbinary('RETR data', sys.stdout.buffer.write)
 PYTHON
+}
+
+# right FIRST LENGTH...: the data from each of the first bytes on, of each of the lengths; FIRST is a list.
+right() {
+    local first length ranges=()
+    : >"$server/ranges"
+    for length in "${@:2}"; do
+        for first in $1; do
+            ranges+=("$first-$((first + length - 1))")
+            head -c $((first + length)) "$server/files/data" | tail -c "$length" >>"$server/ranges"
+        done
+    done
+    ftp_ranges "${ranges[@]}" | cmp - "$server/ranges"
 }
 
 # See CAVEATS in libxfermmap(8); the file has 12,000,000 bytes.
 @test "the ranges (RANG) that the pages call right are, and the others are the server's bug" {
-    local own first length
+    local own directive size
     own=$(its_own_size)
-    right() { ftp_range "$1-$(($1 + $2 - 1))" | cmp - <(tail -c +$(($1 + 1)) "$server/files/data" | head -c "$2"); }
     server_start plain
-    for length in 1 $((own - 1)) "$own" $((own * 3)) $((own * 100)); do
-        for first in 0 12345; do right "$first" "$length"; done
-    done
+    right '0 12345' 1 $((own - 1)) "$own" $((own * 3)) $((own * 100))
     run ! right 0 $((own + 1))
     server_stop
     for directive in '' 'TransferMMapReadSize 64 KB'; do
@@ -115,9 +124,7 @@ PYTHON
         [[ -z $directive ]] || size=$((64 << 10))
         directives 'TransferMMapEngine on' 'TransferMMapMinSize 1' "$directive"
         server_start preloaded
-        for length in 1 "$own" $((size - 1)) "$size" $((size * 3)) $((size * 20)); do
-            for first in 0 12345; do right "$first" "$length"; done
-        done
+        right '0 12345' 1 "$own" $((size - 1)) "$size" $((size * 3)) $((size * 20))
         run ! right 0 $((size + 1))
         server_stop
     done

@@ -147,8 +147,6 @@ static void is_not_mapped(void)
 
 CHILD_TEST(children_do_not_inherit_it)
 {
-    if (under_qemu_user())
-        return; /* it lacks MADV_DONTFORK, see unit.c */
     map_all();
     require(mapped_bytes("large") > 0);
     require(run_in_child(is_not_mapped) == 0);

@@ -756,8 +756,8 @@ static void bad_buffers(void **state)
     static const size_t counts[] = {1, 64, 100, 101, 5000, 100000};
 
     (void)state;
-    if (under_valgrind() || under_qemu_user())
-        skip(); /* qemu-user checks the whole buffer first, however little is read */
+    if (under_valgrind())
+        skip();
     start();
     make_file("file", 50000);
     for (size_t i = 0; i < COUNT(buffers); i++) {
@@ -807,8 +807,8 @@ static void huge_counts(void **state)
         INT32_MAX, 0x7ffff000, 0x7fffefff, UINT32_MAX, (size_t)UINT32_MAX + 1, SSIZE_MAX, SIZE_MAX};
 
     (void)state;
-    if (under_valgrind() || under_qemu_user())
-        skip(); /* qemu-user checks the whole buffer first, however little is read */
+    if (under_valgrind())
+        skip();
     start();
     make_file("file", 50000);
     for (size_t i = 0; i < COUNT(counts); i++) {
@@ -1011,8 +1011,6 @@ static void read_without_address_space(void)
 static void without_address_space_the_kernel_reads(void **state)
 {
     (void)state;
-    if (under_qemu_user())
-        skip(); /* it ignores RLIMIT_AS */
     start();
     make_file("file", 100000);
     assert_int_equal(run_in_child(read_without_address_space), 0);
@@ -1201,11 +1199,10 @@ static void pseudo_files_are_not_served(void **state)
         "/sys/kernel/notes",
         "/sys/fs/cgroup/cgroup.procs",
     };
-    const size_t first = under_qemu_user() ? 1 : 0; /* /proc/self/maps is a plain file there */
 
     (void)state;
     start();
-    for (size_t i = first; i < COUNT(names); i++)
+    for (size_t i = 0; i < COUNT(names); i++)
         assert_false(serves(names[i], O_RDONLY));
 }
 
@@ -1370,8 +1367,6 @@ static void step(struct twins *all)
         assert_same_offset(one);
         break;
     case 8:
-        if (under_qemu_user())
-            break; /* it checks the whole buffer first */
         assert_same(read_served(one->served, none - 100, 5000), UNTOUCHED,
                     read(one->plain, none - 100, 5000), UNTOUCHED);
         break;

@@ -43,23 +43,10 @@ bool under_valgrind(void)
     return getenv("UNDER_VALGRIND") != NULL;
 }
 
-bool under_qemu_user(void)
-{
-    return getenv("UNDER_QEMU_USER") != NULL;
-}
-
-/* Some versions of qemu-user refuse advice that others ignore; without it no file is mapped. */
-int madvise(void *memory, size_t length, int advice)
-{
-    if (advice == MADV_DONTFORK && under_qemu_user())
-        return 0;
-    return (int)syscall(SYS_madvise, memory, length, advice);
-}
-
 /* No test hangs forever. */
 static void set_watchdog(void)
 {
-    (void)alarm(under_valgrind() || under_qemu_user() ? 900 : 300);
+    (void)alarm(under_valgrind() ? 900 : 300);
 }
 
 int unit_enter(void **state)

@@ -41,9 +41,6 @@ size_t mapped_bytes(const char *name);
  * byte. */
 bool under_valgrind(void);
 
-/* True if qemu-user emulates the kernel, of another architecture and incompletely. */
-bool under_qemu_user(void);
-
 /* Run a function in a child. @return its wait status, waitpid(2); 0: it returned */
 int run_in_child(void (*function)(void));
 
