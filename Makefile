@@ -47,7 +47,8 @@ library_objects = $(filter-out $(tool_objects),$(objects))
 # what the tool uses of the library: not what stands before libc, nor what starts by itself
 rooms = $(filter-out build/interpose.o build/server.o build/keeper.o,$(library_objects))
 c_files = $(wildcard shim/*.[ch] bench/*.c tests/*.c tests/unit/*.[ch] tests/differential/*.[ch] tests/fuzz/*.c)
-scripts = tests/setup tests/run tests/place tests/order bench/demo bench/login bench/pressure bench/start .ci/run \
+scripts = tests/setup tests/run tests/place tests/order bench/demo bench/hot bench/login bench/pressure \
+    bench/start .ci/run \
     $(wildcard bench/*.bash tests/*.bash tests/*.bats)
 
 all: build/libxfermmap.so build/xfermmap
@@ -55,7 +56,9 @@ all: build/libxfermmap.so build/xfermmap
 build/libxfermmap.so: $(library_objects)
 # the same with its assertions, for the tests: shim/debug.h
 build/debug/libxfermmap.so: $(library_objects:build/%=build/debug/%)
-build/libxfermmap.so build/debug/libxfermmap.so: shim/libxfermmap.map
+# the same with another half-life of TransferMMapHot, seconds, for bench/hot
+build/short/libxfermmap.so: $(library_objects:build/%=build/short/%)
+build/libxfermmap.so build/debug/libxfermmap.so build/short/libxfermmap.so: shim/libxfermmap.map
 	@echo '  LD    $@'
 	@$(CC) -shared $(CFLAGS) $(HARDENED_LINK) $(LDFLAGS) -Wl,-soname,libxfermmap.so \
 	    -Wl,--version-script=shim/libxfermmap.map -o $@ $(filter %.o,$^) $(LDLIBS)
@@ -81,11 +84,16 @@ build/%.o: shim/%.c Makefile build/directories
 build/debug/%.o: shim/%.c Makefile build/directories
 	$(compile)
 
+build/short/%.o: shim/%.c Makefile build/directories
+	$(compile)
+
 # With 32 bits there are two of each name, open() and open64(): the library has both, and so must not
 # be compiled for either, whatever distributions add.
 both_names = -U_FILE_OFFSET_BITS -U_TIME_BITS
 $(library_objects): off_t = $(both_names)
 build/debug/%.o: off_t = $(both_names) -DXFERMMAP_DEBUG
+build/short/%.o: off_t = $(both_names) -DHEAT_HALF_LIFE=$(HALF_LIFE)
+build/short/heat.o: FORCE
 $(tool_objects): off_t = -D_FILE_OFFSET_BITS=64
 
 # The recipe of a program for tests or benchmarks, which has nothing of the library in it. $(1): its own options

@@ -45,10 +45,19 @@ void config_free(struct config *config)
     config->binding_count = 0;
 }
 
+static uint64_t bytes_of(const struct config_memory *memory, uint64_t machine)
+{
+    return memory->bytes > 0 ? (uint64_t)memory->bytes : machine / 100 * memory->percent;
+}
+
 uint64_t config_max_memory(const struct config *config, uint64_t machine)
 {
-    return config->max_memory.bytes > 0 ? (uint64_t)config->max_memory.bytes
-                                        : machine / 100 * config->max_memory.percent;
+    return bytes_of(&config->max_memory, machine);
+}
+
+uint64_t config_hot(const struct config *config, uint64_t machine)
+{
+    return bytes_of(&config->hot, machine);
 }
 
 /* ---- the host of a connection ---- */
@@ -105,4 +114,10 @@ bool config_engine_anywhere(const struct config *config)
             return true;
     }
     return config->engine;
+}
+
+bool config_keeps(const struct config *config)
+{
+    return (config->files.count > 0 || config_hot(config, UINT64_MAX) > 0) &&
+           config_engine_anywhere(config);
 }

@@ -14,10 +14,10 @@ struct config_list {
     size_t count;
 };
 
-/* TransferMMapMaxMemory: a size, or else a share of the machine's memory. */
+/* A size, or else a share of the machine's memory. */
 struct config_memory {
     off64_t bytes;    /* 0: see percent */
-    unsigned percent; /* 1 to 100 */
+    unsigned percent; /* 1 to 100; 0: nothing */
 };
 
 /* TransferMMapEngine of the connections to an address and port. */
@@ -39,17 +39,18 @@ struct config {
     bool whole;  /* the file gives the server's own Port: it has all of the server's hosts */
     struct config_binding *bindings; /* in the order in which they go; none if all are the same */
     size_t binding_count;
-    off64_t min_size;         /* TransferMMapMinSize, bytes */
-    struct config_list files; /* TransferMMapFile: absolute paths and wildcards, in order */
-    bool lock;                /* TransferMMapLock */
-    struct config_memory max_memory;
-    off64_t read_ahead;           /* TransferMMapReadAhead, bytes, 0: off */
-    off64_t read_size;            /* TransferMMapReadSize, bytes, 0: off */
-    char *log;                    /* TransferMMapLog, for log_to() */
-    char *status_path;            /* TransferMMapStatusFile, NULL: none */
-    struct config_list notes;     /* "file:line: why", valid lines without effect */
-    struct config_list errors;    /* "file:line: what is wrong, and what would be right" */
-    struct config_list variables; /* "file:line: %{env:NAME}" that were used */
+    off64_t min_size;                /* TransferMMapMinSize, bytes */
+    struct config_list files;        /* TransferMMapFile: absolute paths and wildcards, in order */
+    bool lock;                       /* TransferMMapLock */
+    struct config_memory max_memory; /* TransferMMapMaxMemory */
+    struct config_memory hot;        /* TransferMMapHot; nothing: off */
+    off64_t read_ahead;              /* TransferMMapReadAhead, bytes, 0: off */
+    off64_t read_size;               /* TransferMMapReadSize, bytes, 0: off */
+    char *log;                       /* TransferMMapLog, for log_to() */
+    char *status_path;               /* TransferMMapStatusFile, NULL: none */
+    struct config_list notes;        /* "file:line: why", valid lines without effect */
+    struct config_list errors;       /* "file:line: what is wrong, and what would be right" */
+    struct config_list variables;    /* "file:line: %{env:NAME}" that were used */
     /* the server's own directives: */
     bool use_sendfile;
     long send_buffer; /* SocketOptions sndbuf, bytes, 0: not set */
@@ -64,6 +65,13 @@ bool config_engine_anywhere(const struct config *config);
 
 /* @return TransferMMapMaxMemory, bytes. @param machine  all memory, bytes */
 uint64_t config_max_memory(const struct config *config, uint64_t machine);
+
+/* @return TransferMMapHot, bytes, in the same way; 0: off */
+uint64_t config_hot(const struct config *config, uint64_t machine);
+
+/* True if files are to be kept in memory: listed or hot ones, and TransferMMapEngine is on for any
+ * connection. */
+bool config_keeps(const struct config *config);
 
 /* @return false: `from` is no Internet address */
 bool config_address(const struct sockaddr *from, struct in6_addr *address, in_port_t *port);

@@ -86,8 +86,13 @@ static bool take_size_or_percent(struct parser *parser, size_t count, char **arg
 
     if (share < 1 || share > 100 || strcmp(end, "%") != 0)
         return take_size(parser, count, arguments);
-    parser->config->max_memory.percent = (unsigned)share;
+    ((struct config_memory *)member(parser))->percent = (unsigned)share;
     return true;
+}
+
+static bool take_hot(struct parser *parser, size_t count, char **arguments)
+{
+    return boolean(count, arguments) == false || take_size_or_percent(parser, count, arguments);
 }
 
 /* A word for the log is kept, for log_to(). */
@@ -141,7 +146,11 @@ static const struct directive ours[OUR_COUNT] = {
     [MAX_MEMORY] = OURS("TransferMMapMaxMemory", take_size_or_percent,
                         "a size from 1 MB on, such as 2 GB, or a share of the machine's memory "
                         "from 1% to 100%",
-                        AT(max_memory.bytes), .least = 1 << 20, .most = INT64_MAX),
+                        AT(max_memory), .least = 1 << 20, .most = INT64_MAX),
+    [HOT] = OURS("TransferMMapHot", take_hot,
+                 "a size from 1 MB on, such as 2 GB, a share of the machine's memory from 1% to "
+                 "100%, or off",
+                 AT(hot), .least = 1 << 20, .most = INT64_MAX),
     [READ_AHEAD] =
         OURS("TransferMMapReadAhead", take_size_or_off, "a size from 64 KB to 1 GB, or off",
              AT(read_ahead), .least = 64 << 10, .most = 1 << 30),

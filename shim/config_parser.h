@@ -23,6 +23,7 @@ enum directive_name {
     MIN_SIZE,
     LOCK,
     MAX_MEMORY,
+    HOT,
     READ_AHEAD,
     READ_SIZE,
     LOG,

@@ -4,6 +4,7 @@
 #undef _FORTIFY_SOURCE
 
 #include "guard.h"
+#include "heat.h"
 #include "libc.h"
 #include "reading.h"
 #include "readsize.h"
@@ -148,12 +149,20 @@ READ(preadv64v2, (int fd, const struct iovec *parts, int count, off64_t offset, 
 
 /* ---- the offset ---- */
 
+/* Asking for the offset does not move it. */
+static off64_t moved(int fd, off64_t offset, int whence, off64_t result)
+{
+    if (offset != 0 || whence != SEEK_CUR)
+        heat_moved(fd, result);
+    return result;
+}
+
 EXPORT off_t lseek(int fd, off_t offset, int whence)
 {
     off64_t result;
 
     if (!stream_seek(fd, offset, whence, &result))
-        return libc_next(lseek)(fd, offset, whence);
+        return (off_t)moved(fd, offset, whence, libc_next(lseek)(fd, offset, whence));
     if ((off_t)result == result)
         return (off_t)result;
     errno = EOVERFLOW; /* where off_t has 32 bits */
@@ -164,8 +173,9 @@ EXPORT off64_t lseek64(int fd, off64_t offset, int whence)
 {
     off64_t result;
 
-    return stream_seek(fd, offset, whence, &result) ? result
-                                                    : libc_next(lseek64)(fd, offset, whence);
+    return stream_seek(fd, offset, whence, &result)
+               ? result
+               : moved(fd, offset, whence, libc_next(lseek64)(fd, offset, whence));
 }
 
 /* ---- descriptors ---- */

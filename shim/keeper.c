@@ -1,6 +1,9 @@
 #include "keeper.h"
 
 #include "debug.h"
+#include "handle.h"
+#include "heat.h"
+#include "hot.h"
 #include "libc.h"
 #include "listed.h"
 #include "log.h"
@@ -27,6 +30,10 @@
  * look: so looking takes 3 % of a processor at most. */
 enum { LEAST_SECONDS = 3, REST = 30 };
 
+/* How much of TransferMMapHot may change at a look, at least, so that the next look comes soon. */
+#define LEAST_FRESH ((uint64_t)64 << 20)
+enum { FRESH_SHARE = 8 };
+
 /* Mapped by the master and its keepers only. Keepers are numbered, and keeper_end() takes one. */
 static struct shared {
     atomic_uint newest;     /* the last one started */
@@ -50,6 +57,8 @@ static int master_pidfd = -1; /* readable when the master ends; -1: none */
 static struct listed held;
 static double look_took; /* seconds */
 static struct status_keeper state;
+static bool handles_work;
+static double piece_since; /* seconds */
 
 /* ---- what ends a keeper ---- */
 
@@ -85,7 +94,7 @@ static void log_problems(void)
 {
     size_t named = 0;
 
-    for (size_t i = 0; i < held.count && named <= LOG_OF_A_KIND; i++) {
+    for (size_t i = 0; i < held.hot && named <= LOG_OF_A_KIND; i++) {
         const struct listed_file *file = held.files[i];
         if (file->problem == NULL)
             continue;
@@ -112,43 +121,88 @@ static void log_unlocked(int failure)
                  strerror(failure));
 }
 
-static void log_ready(double took)
+struct sum {
+    size_t files;
+    uint64_t bytes, locked;
+    int failure;
+};
+
+/* The files in memory from one index to another, that one not included. */
+static struct sum sum_up(size_t from, size_t to)
+{
+    struct sum sum = {.files = 0};
+
+    for (size_t i = from; i < to; i++) {
+        const struct residency *memory = &held.files[i]->memory;
+        sum.files += is_in_memory(held.files[i]);
+        sum.bytes += is_in_memory(held.files[i]) ? memory->mapping.length : 0;
+        sum.locked += memory->locked;
+        sum.failure = memory->lock_error != 0 ? memory->lock_error : sum.failure;
+    }
+    return sum;
+}
+
+static void log_listed(double took)
 {
     static unsigned times; /* a successor counts on: it is a child */
-    uint64_t bytes = 0, locked = 0;
-    size_t files = 0;
-    int failure = 0;
+    struct sum sum = sum_up(0, held.hot);
 
     if (times++ > LOG_OF_A_KIND)
         return;
-    for (size_t i = 0; i < held.count; i++) {
-        const struct residency *memory = &held.files[i]->memory;
-        files += is_in_memory(held.files[i]);
-        bytes += is_in_memory(held.files[i]) ? memory->mapping.length : 0;
-        locked += memory->locked;
-        failure = memory->lock_error != 0 ? memory->lock_error : failure;
-    }
     if (times == 1)
         log_problems();
-    if (times == 1 && failure != 0)
-        log_unlocked(failure);
+    if (times == 1 && sum.failure != 0)
+        log_unlocked(sum.failure);
     log_line("listed files%s: %zu in memory (%.1f MiB) after %.1f s, %.1f MiB locked; %zu not in "
              "memory%s",
-             times > 1 ? " have changed" : "", files, (double)bytes / (1 << 20), took,
-             (double)locked / (1 << 20), held.count - files,
+             times > 1 ? " have changed" : "", sum.files, (double)sum.bytes / (1 << 20), took,
+             (double)sum.locked / (1 << 20), held.hot - sum.files,
              times > LOG_OF_A_KIND ? "; further changes are not logged" : "");
+}
+
+/* They change all the time: only the first of them are logged. */
+static void log_hot(void)
+{
+    static bool logged;
+    struct sum sum = sum_up(held.hot, held.count);
+
+    if (logged || sum.files == 0)
+        return;
+    logged = true;
+    log_line("hot files: %zu in memory (%.1f MiB), %.1f MiB locked; xfermmap status shows which, "
+             "and changes are not logged",
+             sum.files, (double)sum.bytes / (1 << 20), (double)sum.locked / (1 << 20));
+}
+
+/* A session may have written any number there. */
+static void log_no_handle(void)
+{
+    static bool logged;
+    int failure = config_hot(config, UINT64_MAX) > 0 ? heat_failure() : 0;
+
+    if (logged || failure <= 0 || failure > EHWPOISON)
+        return;
+    logged = true;
+    log_line("TransferMMapHot: some downloaded files have no file handles (%s), as on overlayfs, "
+             "and are not kept; list them instead",
+             strerror(failure));
 }
 
 static void show_file(const struct listed_file *file)
 {
     struct status_identity identity = status_identity_of(&file->status);
-    uint64_t resident = STATUS_UNKNOWN;
+    uint64_t resident = STATUS_UNKNOWN, locked = file->memory.locked;
 
-    if (!watchdog_is_hung(file->path) && is_in_memory(file))
+    if (file->hidden) {
+        identity.size = 0;
+        identity.modified = identity.modified_ns = 0;
+        locked = 0;
+    } else if (!watchdog_is_hung(file->path) && is_in_memory(file))
         resident = file->memory.locked == file->memory.mapping.length
                        ? file->memory.locked
                        : residency_bytes(&file->memory);
-    status_file_set(file->slot, file->line, &identity, file->memory.locked, resident);
+    status_file_set(file->slot, file->line, &identity, locked, resident);
+    status_file_set_heat(file->slot, file->downloads, file->since);
 }
 
 static void show_list(void)
@@ -189,11 +243,24 @@ static double seconds(clockid_t clock)
     return (double)libc_time(clock) / NS_PER_SECOND;
 }
 
+/* After a piece of a hot file, for as long as that took: clients have the disk half of the time. */
+static void pause_reading(void)
+{
+    double took = seconds(CLOCK_MONOTONIC) - piece_since;
+    const struct timespec time = {.tv_nsec = (long)((took < 0.9 ? took : 0.9) * 1e9)};
+
+    (void)nanosleep(&time, NULL);
+}
+
 static bool on_piece(size_t file, uint64_t bytes)
 {
     watchdog_touch(held.files[file]->path);
-    state.done = bytes;
-    status_set_keeper(&state);
+    if (file < held.hot) {
+        state.done = bytes;
+        status_set_keeper(&state);
+    } else
+        pause_reading();
+    piece_since = seconds(CLOCK_MONOTONIC);
     return goes_on();
 }
 
@@ -201,13 +268,43 @@ static void read_in(void)
 {
     assert(number > atomic_load(&shared->ready) || state.state == STATUS_READY);
     state.most = config_max_memory(config, limits_memory());
-    state.files = held.count;
+    state.files = held.hot;
     listed_map(&held, state.most);
     state.state = STATUS_READING_IN;
     state.total = 0;
-    for (size_t i = 0; i < held.count; i++)
+    for (size_t i = 0; i < held.hot; i++) /* of the others, sessions need not know the size */
         state.total += held.files[i]->memory.mapping.length;
+    piece_since = seconds(CLOCK_MONOTONIC);
     listed_read_in(&held, config->lock ? RESIDENCY_LOCK : RESIDENCY_READ, on_piece);
+}
+
+/* @param first  the files may be in memory: the former keeper had them */
+static void add_hot(struct listed *found, bool first)
+{
+    uint64_t machine = limits_memory();
+    struct hot_limits limits = {.hot = config_hot(config, machine),
+                                .memory = config_max_memory(config, machine)};
+    uint64_t part = limits.hot / FRESH_SHARE;
+
+    limits.fresh = first ? UINT64_MAX : part > LEAST_FRESH ? part : LEAST_FRESH;
+    if (handles_work && limits.hot > 0)
+        hot_add(found, &held, &limits);
+}
+
+/* A list without its hot files. */
+static struct listed listed_part(const struct listed *listed)
+{
+    struct listed part = *listed;
+
+    part.count = part.hot;
+    return part;
+}
+
+static bool is_listed_same(const struct listed *former, const struct listed *found)
+{
+    struct listed one = listed_part(former), other = listed_part(found);
+
+    return listed_is_same(&one, &other);
 }
 
 /* In the child: exit if no file has changed, else become the keeper of the files as they are. */
@@ -217,8 +314,10 @@ static void succeed(double since)
     bool first = state.state != STATUS_READY;
 
     listed_expand(&found, &config->files);
+    add_hot(&found, first);
     if (!first && listed_is_same(&held, &found))
         _exit(0);
+    bool listed_changed = first || !is_listed_same(&former, &found);
     held = found;
     read_in();
     if (!goes_on() || is_replaced())
@@ -228,7 +327,9 @@ static void succeed(double since)
     become_keeper(STATUS_READY);
     watchdog_replace_parent();
     atomic_store(&shared->ready, number);
-    log_ready(seconds(CLOCK_MONOTONIC) - since);
+    if (listed_changed)
+        log_listed(seconds(CLOCK_MONOTONIC) - since);
+    log_hot();
     listed_free(&former);
     look_took = first ? 0 : seconds(CLOCK_PROCESS_CPUTIME_ID);
 }
@@ -309,6 +410,15 @@ static bool rest(void)
     return true;
 }
 
+static void show_heat(void)
+{
+    if (state.most_hot == 0)
+        return;
+    hot_update(&held, &state.downloads);
+    status_set_keeper(&state);
+    log_no_handle();
+}
+
 static void keep(void)
 {
     do {
@@ -316,6 +426,7 @@ static void keep(void)
             continue;
         if (!look())
             break;
+        show_heat();
         for (size_t i = 0; i < held.count; i++) /* pages that are not locked come and go */
             show_file(held.files[i]);
     } while (rest());
@@ -397,6 +508,11 @@ static void run(void *directives)
         log_line("the keeper's working directory: %s", strerror(errno));
     (void)setlocale(LC_ALL, "C"); /* wildcards are matched byte by byte */
     state.since = time(NULL);
+    state.most_hot = config_hot(config, limits_memory());
+    handles_work = handle_allowed();
+    if (state.most_hot > 0 && !handles_work)
+        log_line("TransferMMapHot: the keeper may not open files by their handles, and keeps the "
+                 "listed files only; it needs CAP_DAC_READ_SEARCH");
     become_keeper(STATUS_READING_IN);
     keep();
     _exit(0);

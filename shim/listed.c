@@ -1,8 +1,10 @@
 #include "listed.h"
 
 #include "debug.h"
+#include "handle.h"
 #include "libc.h"
 #include "memory_limits.h"
+#include "status.h"
 #include "watchdog.h"
 
 #include <errno.h>
@@ -62,6 +64,7 @@ static void remove_last(struct listed *listed)
     struct listed_file *file = listed->files[--listed->count];
 
     free(file->problem);
+    free(file->handle);
     free(file->path);
     free(file);
 }
@@ -205,11 +208,29 @@ void listed_expand(struct listed *listed, const struct config_list *arguments)
 {
     for (size_t i = 0; i < arguments->count; i++)
         add_argument(listed, arguments->items[i], (unsigned)i);
+    listed->hot = listed->count;
 }
 
 void listed_add(struct listed *listed, const char *path)
 {
     add_path(listed, path, 0);
+}
+
+struct listed_file *listed_add_hot(struct listed *listed, const char *path,
+                                   const struct stat64 *status, const struct handle *handle)
+{
+    struct listed_file *file = add(listed, path, STATUS_HOT);
+
+    if (file == NULL)
+        return NULL;
+    file->status = *status;
+    file->handle = malloc(sizeof *handle);
+    if (file->handle == NULL || !is_worth_listing(listed, file)) {
+        remove_last(listed);
+        return NULL;
+    }
+    *file->handle = *handle;
+    return file;
 }
 
 const struct listed_file *listed_find(const struct listed *listed, const struct listed_file *file)
@@ -278,11 +299,27 @@ static bool fail_by_filesystem(struct listed_file *file, int fd, enum filesystem
                 kind == FILESYSTEM_HOLES ? " where a file has holes" : "");
 }
 
+/* By O_PATH first, as a handle that a session lied about may lead to a device. @return -1: errno */
+static int open_hot(const struct listed_file *file)
+{
+    struct stat64 status;
+    int fd = -1, found = handle_find(file->handle);
+
+    errno = ESTALE;
+    if (found != -1 && fstat64(found, &status) == 0 && S_ISREG(status.st_mode) &&
+        status.st_dev == file->identity.device && status.st_ino == file->identity.inode)
+        fd = handle_reopen(found);
+    libc_close(found);
+    return fd;
+}
+
 /* O_NONBLOCK: it may be a FIFO or a device by now, or leased. @return false: it can't be kept */
 static bool open_file(struct listed_file *file, int *fd, enum filesystem *kind)
 {
     watchdog_touch(file->path);
-    *fd = libc_next(open64)(file->path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+    *fd = file->handle != NULL
+              ? open_hot(file)
+              : libc_next(open64)(file->path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
     file->leased = *fd == -1 && errno == EWOULDBLOCK;
     if (*fd == -1 || fstat64(*fd, &file->status) == -1)
         return fail(file, "%s", describe(errno));
@@ -310,6 +347,7 @@ static bool map_file(struct listed_file *file, uint64_t memory, uint64_t *taken,
         mapped = fail(file, "no room for it in TransferMMapMaxMemory");
     if (mapped && !residency_map(&file->memory, fd, kind, &file->status))
         mapped = fail(file, "can't be mapped (%s): %s", strerror(errno), mapping_remedy(errno));
+    file->memory.gently = mapped && file->handle != NULL;
     libc_close(fd);
     return mapped;
 }
@@ -325,6 +363,7 @@ void listed_map(struct listed *listed, uint64_t memory)
         mappings -= map_file(file, memory, &taken, mappings);
         assert(taken <= memory && (file->problem == NULL || file->memory.mapping.memory == NULL));
     }
+    handle_close_mounts();
 }
 
 void listed_read_in(struct listed *listed, enum residency_mode mode,

@@ -1,12 +1,14 @@
 /*
  * The listed files: those that TransferMMapFile names, which of them fit, and having these in
- * memory. For a child of the watchdog, as each function may wait for a disk.
+ * memory. The hot files (hot.h) follow them in the same list. For a child of the watchdog, as each
+ * function may wait for a disk.
  */
 #ifndef LISTED_H
 #define LISTED_H
 
 #include "config.h"
 #include "filesystem.h"
+#include "heat.h"
 #include "residency.h"
 
 #include <stdbool.h>
@@ -17,13 +19,19 @@
 
 struct listed_file {
     char *path;
-    unsigned line; /* which argument of TransferMMapFile, counted from 0 */
+    unsigned line; /* which argument of TransferMMapFile, counted from 0; STATUS_HOT */
     struct stat64 status;
     char *problem; /* why it is not kept, for the log; allocated */
     bool leased;   /* another process holds a lease: try again */
     bool skipped;  /* it does not answer: nothing is known of it, nor of what is below it */
     struct residency memory;
     unsigned slot; /* for the keeper: where the status shows it */
+    /* of a hot file: */
+    struct handle *handle; /* opens it; NULL: it is listed, and its path does */
+    bool hidden;        /* not everyone may see its path, which stands for it only, or its size */
+    uint64_t downloads; /* of late, in 1/HEAT_ONE */
+    int64_t since;      /* when it became hot, seconds since the Epoch */
+    size_t order;       /* for hot.c */
     struct {
         uint64_t device, inode;
     } identity; /* hashed and compared as bytes, so it must have no padding */
@@ -35,6 +43,7 @@ enum { LISTED_MOST_SKIPPED = 16 };
 struct listed {
     struct listed_file **files; /* in the order of the list */
     size_t count, room;
+    size_t hot;                            /* where the hot files start */
     unsigned skipped[LISTED_MOST_SKIPPED]; /* arguments that have such files */
     size_t skipped_count;
     struct listed_file *by_identity;
@@ -49,6 +58,10 @@ void listed_expand(struct listed *listed, const struct config_list *arguments);
 
 /* Find the files of one path, which is no wildcard, in the same way. */
 void listed_add(struct listed *listed, const char *path);
+
+/* Add a hot file. @return NULL: it is listed, or empty; or no memory */
+struct listed_file *listed_add_hot(struct listed *listed, const char *path,
+                                   const struct stat64 *status, const struct handle *handle);
 
 /* The same file of another list. @return NULL: it is not listed there */
 const struct listed_file *listed_find(const struct listed *listed, const struct listed_file *file);

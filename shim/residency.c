@@ -137,7 +137,8 @@ void residency_read_in(struct residency *const *files, size_t count, enum reside
 
     while (done.file < count && on_piece(done.file, bytes)) {
         size_t length = piece_at(files, done);
-        for (; asked.file < count && ahead < AHEAD; step(files, &asked)) {
+        size_t wanted = files[done.file]->gently ? length : AHEAD;
+        for (; asked.file < count && ahead < wanted; step(files, &asked)) {
             if (asked.offset == 0)
                 asks = length_of(files[asked.file]) > 0 && !comes_in_huge_pages(files[asked.file]);
             if (asks)

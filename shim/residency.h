@@ -15,6 +15,7 @@
 struct residency {
     struct mapping mapping; /* the whole file; empty: there is nothing to do */
     bool mincore_works;     /* see residency_map() */
+    bool gently;            /* read in without asking the device ahead */
     int error;              /* EIO: not all of it could be read; 0 */
     int lock_error;         /* errno of mlock(2), if not all of it could be locked; 0 */
     size_t locked;

@@ -2,6 +2,7 @@
 
 #include "critical.h"
 #include "guard.h"
+#include "heat.h"
 #include "libc.h"
 #include "stream.h"
 
@@ -93,10 +94,11 @@ void sending_count(int fd, ssize_t bytes)
 {
     struct stream *stream = bytes > 0 ? stream_enter(fd) : NULL;
 
-    if (stream == NULL)
-        return;
-    stream_count_kernel(stream, bytes);
-    stream_leave(stream);
+    if (stream != NULL) {
+        stream_count_kernel(stream, bytes);
+        stream_leave(stream);
+    } else if (bytes > 0)
+        heat_sent(fd, (uint64_t)bytes);
 }
 
 ssize_t sending_send(int out, int in, off64_t *offset, size_t count)

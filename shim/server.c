@@ -4,6 +4,7 @@
 #include "critical.h"
 #include "debug.h"
 #include "guard.h"
+#include "heat.h"
 #include "keeper.h"
 #include "libc.h"
 #include "log.h"
@@ -220,13 +221,13 @@ static void log_buffer(void)
                  "size, which takes /etc/protocols; install netbase");
 }
 
-static void keep_listed_files(void)
+static void keep_files(void)
 {
     accepted = -1; /* the keeper is no session */
-    if (in_force.files.count == 0 || !config_engine_anywhere(&in_force))
+    if (!config_keeps(&in_force))
         keeper_end();
     else if (!keeper_start(&in_force))
-        log_line("listed files are not kept in memory, no keeper process: %s; raise TasksMax in "
+        log_line("files are not kept in memory, no keeper process: %s; raise TasksMax in "
                  "the server's unit, or the limit of processes, ulimit -u",
                  strerror(errno));
 }
@@ -285,7 +286,7 @@ void server_opening(void)
     int saved = errno;
     if (put_in_force()) {
         announce();
-        keep_listed_files(); /* last: the keeper's log lines are to follow */
+        keep_files(); /* last: the keeper's log lines are to follow */
     }
     errno = saved;
 }
@@ -313,7 +314,7 @@ void server_listening(int fd)
             log_status_failure();
         log_buffer();
         if (!keeper_is_wanted())
-            keep_listed_files();
+            keep_files();
     }
     errno = saved;
 }
@@ -351,10 +352,13 @@ void server_in_child(void)
 
     vfork_forget();
     if (role == MASTER && accepted != -1) {
+        bool engine = engine_for(accepted);
         role = SESSION;
-        serve_if(engine_for(accepted));
+        serve_if(engine);
+        heat_policy(engine && config_hot(&in_force, UINT64_MAX) > 0);
         readsize_settle();
-    }
+    } else
+        heat_policy(false); /* the parent counts what both have open */
     server_after_fork();
     errno = saved;
 }

@@ -20,15 +20,15 @@
 enum { SLOTS_AT_ONCE = 128 };
 
 /* Behind the slots, and not in the file: device and inode -> slot, a hash table with open
- * addressing. A bucket holds a slot's number plus 1; 0: empty. */
+ * addressing. A bucket holds a slot's number plus 1; 0: empty. Behind that, the table of heat.h. */
 enum { BUCKETS = 2 * STATUS_FILES, MOST_PROBES = 64 };
 
 #define FILE_BYTES   (STATUS_FILES_AT + STATUS_FILES * sizeof(struct status_file))
 #define INDEX_BYTES  (BUCKETS * sizeof(uint16_t))
-#define SHARED_BYTES (FILE_BYTES + INDEX_BYTES)
+#define SHARED_BYTES (FILE_BYTES + INDEX_BYTES + STATUS_HEAT_BYTES)
 
 _Static_assert(sizeof(struct status) <= STATUS_FILES_AT, "the slots follow");
-_Static_assert(sizeof(struct status_file) == 512 && offsetof(struct status_file, path) == 88 &&
+_Static_assert(sizeof(struct status_file) == 512 && offsetof(struct status_file, path) == 104 &&
                    offsetof(struct status, counters) % sizeof(uint64_t) == 0,
                "the same for 32 and 64 bits");
 
@@ -307,9 +307,20 @@ void status_file_opened(const struct stat64 *opened)
 
     if (file == NULL)
         return;
-    bool same = memcmp(&file->identity, &identity, sizeof identity) == 0;
+    bool same =
+        file->identity.size == 0 || memcmp(&file->identity, &identity, sizeof identity) == 0;
     status_add(same ? STATUS_LISTED : STATUS_CHANGED, 1);
     atomic_fetch_add_explicit(&file->opened, 1, memory_order_relaxed);
+}
+
+bool status_file_is_kept(dev_t device, ino64_t inode)
+{
+    return find(device, inode) != NULL;
+}
+
+void *status_heat(void)
+{
+    return files != NULL ? (char *)status + FILE_BYTES + INDEX_BYTES : NULL;
 }
 
 void status_file_read(dev_t device, ino64_t inode, uint64_t bytes, uint64_t bytes_kernel)
@@ -427,6 +438,14 @@ void status_file_set(unsigned slot, unsigned line, const struct status_identity 
     file->locked = locked;
     file->resident = resident;
     atomic_store(&file->used, 1);
+}
+
+void status_file_set_heat(unsigned slot, uint64_t downloads, int64_t since)
+{
+    if (slot >= STATUS_FILES)
+        return;
+    files[slot].downloads = downloads;
+    files[slot].since = since;
 }
 
 void status_files_begin(void)

@@ -23,14 +23,16 @@
     X(SMALL, "left to the kernel: smaller than TransferMMapMinSize", "kernel_small")               \
     X(FILESYSTEM, "left to the kernel: unsupported file system", "kernel_filesystem")              \
     X(FULL, "left to the kernel: too many files open", "kernel_full")                              \
-    X(LISTED, "listed files opened, unchanged since they were read in", "listed")                  \
-    X(CHANGED, "listed files opened, changed since they were read in", "changed")                  \
+    X(LISTED, "kept files opened, unchanged since they were read in", "listed")                    \
+    X(CHANGED, "kept files opened, changed since they were read in", "changed")                    \
     X(BYTES, "bytes read from memory", "bytes")                                                    \
     X(BYTES_KERNEL, "bytes read by the kernel (sendfile, fallback)", "bytes_kernel")               \
     X(FAULTS, "I/O faults recovered", "faults")                                                    \
     X(REFUSED, "mmap() failures", "refused")                                                       \
     X(COSTLY, "windows left to the kernel: mapping costs more on this machine", "dear")            \
-    X(SNDBUF, "transfers whose buffer SocketOptions sndbuf decides", "sndbuf")
+    X(SNDBUF, "transfers whose buffer SocketOptions sndbuf decides", "sndbuf")                     \
+    X(SENT, "bytes downloaded, with TransferMMapHot", "sent")                                      \
+    X(SENT_KEPT, "of these, bytes of files kept in memory", "sent_kept")
 
 enum status_counter {
 #define X(name, text, key) STATUS_##name,
@@ -40,11 +42,14 @@ enum status_counter {
 };
 
 enum {
-    STATUS_VERSION = 5,
+    STATUS_VERSION = 6,
     STATUS_FILES = 32768, /* slots for listed files; what is listed beyond has none */
     STATUS_FILES_AT = 8192,
     STATUS_NO_SLOT = STATUS_FILES
 };
+
+/* The `line` of a hot file. */
+#define STATUS_HOT UINT32_MAX
 
 /* A number of bytes that is not known. */
 #define STATUS_UNKNOWN UINT64_MAX
@@ -58,7 +63,9 @@ struct status_keeper {
     uint64_t start;       /* from process_start() */
     int64_t since;        /* seconds since the Epoch */
     uint64_t done, total; /* bytes read in, and to be read in */
-    uint64_t files, most; /* how many are listed, and the bytes that they may take */
+    uint64_t files, most; /* how many are listed, and the bytes that all kept files may take */
+    uint64_t most_hot;    /* the bytes that hot files may take; 0: TransferMMapHot is off */
+    uint64_t downloads;   /* of late, of all files that are counted: heat.h */
 };
 
 /* Numbers are the machine's own, at the same offsets for 32 and 64 bits. */
@@ -89,15 +96,17 @@ struct status_identity {
     int64_t modified, modified_ns;
 };
 
-/* A listed file. */
+/* A listed or hot file. */
 struct status_file {
     _Atomic uint32_t used; /* 0: a free slot */
-    uint32_t line;         /* its TransferMMapFile argument, counted from 0, for the order */
+    uint32_t line;         /* its TransferMMapFile argument, counted from 0; STATUS_HOT */
     struct status_identity identity;
     uint64_t locked;   /* bytes of it that are locked */
     uint64_t resident; /* bytes of it that are in memory; STATUS_UNKNOWN */
     _Atomic uint64_t opened, bytes, bytes_kernel;
-    char path[424]; /* of a longer one "..." and the end */
+    uint64_t downloads; /* of a hot file, of late: heat.h */
+    int64_t since;      /* when it became one, seconds since the Epoch */
+    char path[408];     /* of a longer one "..." and the end */
 };
 
 /* What turns have cost so far, picoseconds a byte: turn.h. */
@@ -155,7 +164,14 @@ uint64_t status_last(enum status_counter counter);
 /* A file, from fstat(2), was opened: count that if it is listed. */
 void status_file_opened(const struct stat64 *file);
 
-/* Add what was read from a mapping, and by the kernel, if the file is listed. */
+/* True if the keeper has this file. */
+bool status_file_is_kept(dev_t device, ino64_t inode);
+
+/* The table of heat.h, which has this size; NULL: nothing is shared. */
+enum { STATUS_HEAT_BYTES = 1 << 20 };
+void *status_heat(void);
+
+/* Add what was read from a mapping, and by the kernel, if the file is kept. */
 void status_file_read(dev_t device, ino64_t inode, uint64_t bytes, uint64_t bytes_kernel);
 
 /* ---- the keeper: one process at a time, or two for a moment when a newer one takes over ---- */
@@ -170,9 +186,13 @@ void status_files_end(void);
  * @return its number; STATUS_NO_SLOT: all are taken, or errno of posix_fallocate(3) */
 unsigned status_file_take(const char *path);
 
-/* Set what is known of a file. With STATUS_NO_SLOT it does nothing. */
+/* Set what is known of a file. With STATUS_NO_SLOT it does nothing.
+ * @param identity  with a size of 0 it is not shown, and that of any session is as good */
 void status_file_set(unsigned slot, unsigned line, const struct status_identity *identity,
                      uint64_t locked, uint64_t resident);
+
+/* Set what is known of a hot file: its members in struct status_file. */
+void status_file_set_heat(unsigned slot, uint64_t downloads, int64_t since);
 
 /* The identity of a file, from fstat(2). */
 struct status_identity status_identity_of(const struct stat64 *file);

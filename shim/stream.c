@@ -2,6 +2,7 @@
 
 #include "critical.h"
 #include "debug.h"
+#include "heat.h"
 #include "libc.h"
 #include "status.h"
 #include "vfork_child.h"
@@ -87,8 +88,9 @@ void stream_leave(struct stream *stream)
         return;
     assert(!atomic_load(&stream->served) && !atomic_flag_test_and_set(&stream->busy));
     turn_end(&stream->turn, &stream->window);
-    status_file_read(stream->device, stream->inode, stream->bytes,
-                     atomic_load(&stream->bytes_kernel));
+    uint64_t bytes_kernel = atomic_load(&stream->bytes_kernel);
+    status_file_read(stream->device, stream->inode, stream->bytes, bytes_kernel);
+    heat_sent(stream_fd(stream), stream->bytes + bytes_kernel);
     atomic_store(&stream->users, 0);
 }
 
@@ -99,6 +101,7 @@ static void end(struct stream *stream, off64_t offset, enum stream_reason reason
     if (!atomic_exchange(&stream->served, false))
         return;
     DTRACE_PROBE3(xfermmap, released, stream_fd(stream), reasons[reason], offset);
+    heat_moved(stream_fd(stream), offset);
     stream_leave(stream);
 }
 
@@ -174,6 +177,7 @@ static enum stream_reason consider(int fd, int flags)
         status.st_size == 0 || is_vfork_child())
         return STREAM_TYPE;
     status_file_opened(&status);
+    heat_opened(fd, &status);
     if (status.st_size >= atomic_load_explicit(&min_size, memory_order_relaxed))
         return serve(fd, &status);
     status_add(STATUS_SMALL, 1);
@@ -251,6 +255,7 @@ void stream_hand_over(int fd, enum stream_reason reason)
 void stream_closing(int fd)
 {
     finish(fd, STREAM_CLOSED, STREAM_CLOSE); /* and the offset: a close may be cancelled */
+    heat_closing(fd);
 }
 
 void stream_hand_over_range(unsigned first, unsigned last, enum stream_reason reason)

@@ -67,8 +67,9 @@ struct tool_snapshot {
     enum process_state keeper; /* if it is gone, nothing is locked, and residency is unknown */
     uint64_t counters[STATUS_COUNTER_COUNT], last[STATUS_COUNTER_COUNT];
     struct filesystem_name filesystem; /* the last one left to the kernel; "": none or unknown */
-    struct status_file *files;         /* allocated; used slots only, in list order */
-    size_t count;
+    struct status_file *files; /* allocated; used slots only: the listed ones, in list order, then
+                                  the hot ones, the hottest first */
+    size_t listed, count;
 };
 
 /*
@@ -93,6 +94,18 @@ void tool_print_text(const struct tool_snapshot *snapshot, const struct tool_sna
  * so. Sees other users' processes only as root.
  */
 void tool_print_processes(FILE *out);
+
+/* The part of it about the hot files, if TransferMMapHot is not off. */
+void tool_print_hot(const struct tool_snapshot *snapshot, size_t rows, FILE *out);
+
+/* Print the hot files as lines for the directive file. */
+void tool_print_suggestion(const struct tool_snapshot *snapshot, FILE *out);
+
+/* True if the status shows a hot file's path and size: not everyone may see them. */
+bool tool_is_named(const struct status_file *file);
+
+/* A number of downloads from the file, which has parts of them. */
+double tool_downloads(uint64_t downloads);
 
 /* Print it as one JSON object, see docs/status.schema.json; or in Prometheus' format. */
 void tool_print_json(const struct tool_snapshot *snapshot, FILE *out);

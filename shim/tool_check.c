@@ -1,4 +1,5 @@
 #include "config_file.h"
+#include "handle.h"
 #include "listed.h"
 #include "log.h"
 #include "memory_limits.h"
@@ -105,6 +106,18 @@ static void print_memory(const struct config *config, const struct sum *sum)
                      tool_size(lock).text);
 }
 
+static bool check_handles(const struct config *config)
+{
+    bool fine = config_hot(config, UINT64_MAX) == 0 || handle_allowed();
+
+    if (!fine)
+        tool_say(stderr,
+                 "xfermmap: TransferMMapHot: this user may not open files by their handles, "
+                 "and as this user the keeper would keep the listed files only; it needs "
+                 "CAP_DAC_READ_SEARCH");
+    return fine;
+}
+
 /* @return true: all of them would be kept */
 static bool print_files(const struct config *config)
 {
@@ -199,6 +212,8 @@ static void print_directives(const struct config *config)
     (void)printf("TransferMMapLock %s\n", config->lock ? "on" : "off");
     (void)snprintf(share, sizeof share, "%u%%", config->max_memory.percent);
     print_size("TransferMMapMaxMemory", config->max_memory.bytes, share);
+    (void)snprintf(share, sizeof share, "%u%%", config->hot.percent);
+    print_size("TransferMMapHot", config->hot.bytes, config->hot.percent > 0 ? share : "off");
     print_size("TransferMMapReadAhead", config->read_ahead, "off");
     print_size("TransferMMapReadSize", config->read_size, "off");
     tool_say(stdout, "TransferMMapLog %s", config->log);
@@ -316,6 +331,7 @@ static bool check_valid(const struct config *config, const struct options *optio
     fine = check_place("TransferMMapStatusFile", config->status_path) && fine;
     print_directives(config);
     fine = check_server(config, options) && fine;
+    fine = check_handles(config) && fine;
     return check_files(config, NULL, NULL) && fine;
 }
 

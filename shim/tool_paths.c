@@ -1,3 +1,4 @@
+#include "handle.h"
 #include "listed.h"
 #include "memory_limits.h"
 #include "tool.h"
@@ -34,7 +35,10 @@ static bool print_listed(const struct terms *terms, const struct listed_file *fi
     bool engine = config_engine_anywhere(terms->config);
 
     if (kept == NULL)
-        (void)fputs("; not listed", out);
+        (void)fprintf(out, "; not listed%s",
+                      config_hot(terms->config, UINT64_MAX) > 0 && !handle_exists(file->path)
+                          ? ", nor kept when it is hot: its file system has no file handles"
+                          : "");
     else if (kept->problem != NULL)
         (void)fprintf(out, "; listed, but not kept in memory: %s", kept->problem);
     else

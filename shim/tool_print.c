@@ -94,6 +94,7 @@ static struct json_object *keeper_as_json(const struct tool_snapshot *snapshot)
     add_number(object, "to_read_in", keeper->total);
     add_number(object, "listed", keeper->files);
     add_number(object, "most", keeper->most);
+    add_number(object, "most_hot", keeper->most_hot);
     return object;
 }
 
@@ -107,6 +108,25 @@ static struct json_object *file_as_json(const struct status_file *file)
         (void)json_object_object_add(
             object, columns[i].key, value != STATUS_UNKNOWN ? json_object_new_uint64(value) : NULL);
     }
+    return object;
+}
+
+/* A path that not everyone may see is null, and so is the size. */
+static struct json_object *hot_as_json(const struct tool_snapshot *snapshot,
+                                       const struct status_file *file)
+{
+    struct json_object *object = file_as_json(file);
+    double all = (double)snapshot->header.keeper.downloads;
+
+    if (!tool_is_named(file)) {
+        (void)json_object_object_add(object, "path", NULL);
+        (void)json_object_object_add(object, "size", NULL);
+    }
+    (void)json_object_object_add(object, "downloads",
+                                 json_object_new_double(tool_downloads(file->downloads)));
+    (void)json_object_object_add(
+        object, "share", json_object_new_double(all > 0 ? (double)file->downloads / all : 0));
+    (void)json_object_object_add(object, "since", json_object_new_int64(file->since));
     return object;
 }
 
@@ -144,14 +164,18 @@ void tool_print_json(const struct tool_snapshot *snapshot, FILE *out)
 {
     const int flags = JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE;
     struct json_object *all = json_object_new_object(), *files = json_object_new_array();
+    struct json_object *hot = json_object_new_array();
 
-    for (size_t i = 0; i < snapshot->count; i++)
+    for (size_t i = 0; i < snapshot->listed; i++)
         (void)json_object_array_add(files, file_as_json(&snapshot->files[i]));
+    for (size_t i = snapshot->listed; i < snapshot->count; i++)
+        (void)json_object_array_add(hot, hot_as_json(snapshot, &snapshot->files[i]));
     add_text(all, "state", tool_state_name(snapshot->state));
     (void)json_object_object_add(all, "server", server_as_json(snapshot));
     (void)json_object_object_add(all, "directives", directives_as_json(snapshot));
     (void)json_object_object_add(all, "keeper", keeper_as_json(snapshot));
     (void)json_object_object_add(all, "files", files);
+    (void)json_object_object_add(all, "hot", hot);
     (void)json_object_object_add(all, "totals", totals_as_json(snapshot));
     (void)json_object_object_add(all, "last", last_as_json(snapshot));
     (void)fprintf(out, "%s\n", json_object_to_json_string_ext(all, flags));
@@ -178,6 +202,9 @@ static const struct metric {
                        "Windows left to the kernel, as mapping costs more."},
     [STATUS_SNDBUF] = {"sndbuf_transfers_total", "",
                        "Transfers whose buffer SocketOptions sndbuf decides."},
+    [STATUS_SENT] = {"sent_bytes_total", "", "Bytes downloaded, with TransferMMapHot."},
+    [STATUS_SENT_KEPT] = {"sent_kept_bytes_total", "",
+                          "Of these, bytes of files that were kept in memory."},
 };
 
 static void print_help(FILE *out, const char *name, const char *type, const char *help)
@@ -216,7 +243,7 @@ static void print_counter(const struct metric *metric, uint64_t value, FILE *out
 static void print_file_metric(const struct tool_snapshot *snapshot, const struct column *column,
                               FILE *out)
 {
-    for (size_t i = 0; i < snapshot->count; i++) {
+    for (size_t i = 0; i < snapshot->listed; i++) {
         uint64_t value = value_of(&snapshot->files[i], column);
         if (value == STATUS_UNKNOWN)
             continue;
@@ -238,6 +265,32 @@ static void print_file_metrics(const struct tool_snapshot *snapshot, FILE *out)
     }
 }
 
+/* How many hot files have metrics of their own, the hottest: they come and go, and Prometheus keeps
+ * a series for each. */
+enum { MOST_HOT = 20 };
+
+static void print_hot_metrics(const struct tool_snapshot *snapshot, FILE *out)
+{
+    uint64_t bytes = 0;
+
+    if (snapshot->header.keeper.most_hot == 0)
+        return;
+    for (size_t i = snapshot->listed; i < snapshot->count; i++)
+        bytes += snapshot->files[i].identity.size;
+    print_gauge(out, "hot_files", "How many files are hot.",
+                (int64_t)(snapshot->count - snapshot->listed));
+    print_gauge(out, "hot_bytes", "Their size, of those whose names everyone may see.",
+                (int64_t)bytes);
+    print_gauge(out, "hot_most_bytes", "What they may take, TransferMMapHot.",
+                (int64_t)snapshot->header.keeper.most_hot);
+    print_help(out, "hot_file_downloads", "gauge", "Downloads of late of the hottest files.");
+    for (size_t i = snapshot->listed; i < snapshot->count && i - snapshot->listed < MOST_HOT; i++) {
+        (void)fputs("xfermmap_hot_file_downloads{path=\"", out);
+        print_quoted(out, snapshot->files[i].path);
+        (void)fprintf(out, "\"} %.2f\n", tool_downloads(snapshot->files[i].downloads));
+    }
+}
+
 static void print_keeper_metrics(const struct tool_snapshot *snapshot, FILE *out)
 {
     const struct status_keeper *keeper = &snapshot->header.keeper;
@@ -254,7 +307,8 @@ static void print_keeper_metrics(const struct tool_snapshot *snapshot, FILE *out
     print_gauge(out, "keeper_to_read_in_bytes", "What it has found to read in by its last look.",
                 (int64_t)keeper->total);
     print_gauge(out, "keeper_listed_files", "How many files are listed.", (int64_t)keeper->files);
-    print_gauge(out, "keeper_most_bytes", "What the listed files may take, TransferMMapMaxMemory.",
+    print_gauge(out, "keeper_most_bytes",
+                "What listed and hot files may take, TransferMMapMaxMemory.",
                 (int64_t)keeper->most);
 }
 
@@ -284,4 +338,5 @@ void tool_print_prometheus(const struct tool_snapshot *snapshot, FILE *out)
                 (int)snapshot->last[STATUS_REFUSED]);
     print_keeper_metrics(snapshot, out);
     print_file_metrics(snapshot, out);
+    print_hot_metrics(snapshot, out);
 }

@@ -112,6 +112,8 @@ static int by_line(const void *one, const void *other)
 
     if (a->line != b->line)
         return a->line < b->line ? -1 : 1;
+    if (a->line == STATUS_HOT && a->downloads != b->downloads)
+        return a->downloads > b->downloads ? -1 : 1;
     return strcmp(a->path, b->path);
 }
 
@@ -127,7 +129,9 @@ static void read_files(int fd, struct tool_snapshot *snapshot)
     if (slots > STATUS_FILES)
         slots = STATUS_FILES;
     snapshot->files = calloc(slots, size);
-    for (size_t i = 0; snapshot->files != NULL && i < slots; i++) {
+    if (snapshot->files == NULL)
+        return;
+    for (size_t i = 0; i < slots; i++) {
         struct status_file *file = &snapshot->files[snapshot->count];
         if (pread(fd, file, size, (off_t)(STATUS_FILES_AT + i * size)) != (ssize_t)size)
             break;
@@ -138,8 +142,10 @@ static void read_files(int fd, struct tool_snapshot *snapshot)
         }
         snapshot->count += file->used != 0;
     }
-    if (snapshot->files != NULL)
-        qsort(snapshot->files, snapshot->count, size, by_line);
+    qsort(snapshot->files, snapshot->count, size, by_line);
+    while (snapshot->listed < snapshot->count &&
+           snapshot->files[snapshot->listed].line != STATUS_HOT)
+        snapshot->listed++;
 }
 
 /* @return the problem, NULL: none */
@@ -199,7 +205,7 @@ void tool_free_snapshot(struct tool_snapshot *snapshot)
 {
     free(snapshot->files);
     snapshot->files = NULL;
-    snapshot->count = 0;
+    snapshot->listed = snapshot->count = 0;
 }
 
 struct tool_size tool_size(uint64_t bytes)

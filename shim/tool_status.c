@@ -6,9 +6,9 @@
 #include <string.h>
 #include <unistd.h>
 
-enum { MAX_SECONDS = 86400 };
+enum { MAX_SECONDS = 86400, SUGGEST_KEY = 256 /* no letter */ };
 
-enum format { TEXT, JSON, PROMETHEUS };
+enum format { TEXT, JSON, PROMETHEUS, SUGGEST };
 
 struct options {
     const char *directives;
@@ -25,7 +25,7 @@ static void take_format(struct argp_state *state, enum format format)
     struct options *options = state->input;
 
     if (options->format != TEXT && options->format != format)
-        argp_error(state, "--json and --prometheus don't go together");
+        argp_error(state, "--json, --prometheus and --suggest don't go together");
     options->format = format;
 }
 
@@ -51,6 +51,9 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     case 'p':
         take_format(state, PROMETHEUS);
         return 0;
+    case SUGGEST_KEY:
+        take_format(state, SUGGEST);
+        return 0;
     case 'w':
         number = argument != NULL ? strtol(argument, &end, 10) : 1;
         if (number < 1 || number > MAX_SECONDS || (end != NULL && *end != '\0'))
@@ -67,8 +70,9 @@ static error_t parse(int key, char *argument, struct argp_state *state)
         if (options->every != 0 && options->output != NULL)
             argp_error(state, "--watch and --output don't go together");
         /* JSON objects can be streamed, but a Prometheus text has each metric once */
-        if (options->every != 0 && options->format == PROMETHEUS)
-            argp_error(state, "--watch and --prometheus don't go together");
+        if (options->every != 0 && options->format >= PROMETHEUS)
+            argp_error(state, "--watch and --%s don't go together",
+                       options->format == SUGGEST ? "suggest" : "prometheus");
         return 0;
     default:
         return ARGP_ERR_UNKNOWN;
@@ -79,10 +83,13 @@ static const struct argp_option argp_options[] = {
     {"config", 'c', "FILE", 0, "the directive file, instead of XFERMMAP_CONF or the default", 0},
     {"file", 'f', "FILE", 0, "the status file, instead of the one that the directives name", 0},
     {"json", 'j', NULL, 0, "print a JSON object", 0},
-    {"number", 'n', "FILES", 0, "show so many listed files only, those that most was read of", 0},
+    {"number", 'n', "FILES", 0, "show so many listed and hot files only, those that are read most",
+     0},
     {"output", 'o', "FILE", 0, "write FILE, which is replaced when the new one is whole", 0},
     {"prometheus", 'p', NULL, 0,
      "print Prometheus' text format, for node_exporter's textfile collector", 0},
+    {"suggest", SUGGEST_KEY, NULL, 0,
+     "print the hot files as TransferMMapFile lines, for a fixed list", 0},
     {"watch", 'w', "SECONDS", OPTION_ARG_OPTIONAL, "refresh every SECONDS (default 1), with rates",
      0},
     {NULL, 0, NULL, 0, NULL, 0},
@@ -92,11 +99,11 @@ static const struct argp argp = {
     .options = argp_options,
     .parser = parse,
     .children = tool_children,
-    .doc =
-        "Show what the server that runs with the library does: what is in force, the listed files, "
-        "and what was served from memory."
-        "\vExit status: 0 if the server runs, 1 if there is none, 3 if that can't be seen from "
-        "here: in another PID namespace, or where /proc hides other users' processes.",
+    .doc = "Show what the server that runs with the library does: what is in force, the files that "
+           "are kept, "
+           "and what was served from memory."
+           "\vExit status: 0 if the server runs, 1 if there is none, 3 if that can't be seen from "
+           "here: in another PID namespace, or where /proc hides other users' processes.",
 };
 
 /*
@@ -157,6 +164,9 @@ static void print(const struct options *options, const struct tool_snapshot *sna
         break;
     case PROMETHEUS:
         tool_print_prometheus(snapshot, stdout);
+        break;
+    case SUGGEST:
+        tool_print_suggestion(snapshot, stdout);
         break;
     }
     former = *snapshot;

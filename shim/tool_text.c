@@ -44,22 +44,39 @@ static void print_served(const struct tool_snapshot *snapshot, FILE *out)
         (void)fputs(" (is UseSendfile on? see xfermmap check)", out);
 }
 
+/* From one index to another, that one not included. @param locked  out: files that are, wholly
+ * @return bytes locked */
+static uint64_t sum_locked(const struct tool_snapshot *snapshot, size_t from, size_t to,
+                           size_t *locked)
+{
+    uint64_t bytes = 0;
+
+    *locked = 0;
+    for (size_t i = from; i < to; i++) {
+        const struct status_file *file = &snapshot->files[i];
+        *locked += file->locked > 0 && file->locked >= file->identity.size;
+        bytes += file->locked;
+    }
+    return bytes;
+}
+
 static void print_kept(const struct tool_snapshot *snapshot, FILE *out)
 {
     const struct status_keeper *keeper = &snapshot->header.keeper;
-    uint64_t bytes = 0;
-    size_t locked = 0;
+    size_t locked;
+    uint64_t bytes = sum_locked(snapshot, 0, snapshot->listed, &locked);
 
-    for (size_t i = 0; i < snapshot->count; i++) {
-        const struct status_file *file = &snapshot->files[i];
-        locked += file->locked > 0 && file->locked >= file->identity.size;
-        bytes += file->locked;
-    }
-    if (keeper->state == STATUS_KEEPS_NOTHING)
-        (void)fputs("; no file is listed\n", out);
+    if (keeper->files == 0)
+        (void)fputs("; no file is listed", out);
     else
-        (void)fprintf(out, "; %zu of %" PRIu64 " listed files locked, %s of at most %s\n", locked,
+        (void)fprintf(out, "; %zu of %" PRIu64 " listed files locked, %s of at most %s", locked,
                       keeper->files, tool_size(bytes).text, tool_size(keeper->most).text);
+    bytes = sum_locked(snapshot, snapshot->listed, snapshot->count, &locked);
+    if (keeper->most_hot > 0)
+        (void)fprintf(out, "; %zu hot files, %s of at most %s locked",
+                      snapshot->count - snapshot->listed, tool_size(bytes).text,
+                      tool_size(keeper->most_hot).text);
+    (void)fputc('\n', out);
 }
 
 static void print_verdict(const struct tool_snapshot *snapshot, FILE *out)
@@ -181,7 +198,7 @@ static void print_sum(const struct tool_snapshot *snapshot, FILE *out)
 {
     struct status_file sum = {.line = 0};
 
-    for (size_t i = 0; i < snapshot->count; i++) {
+    for (size_t i = 0; i < snapshot->listed; i++) {
         const struct status_file *file = &snapshot->files[i];
         sum.identity.size += file->identity.size;
         sum.locked += file->locked;
@@ -192,7 +209,7 @@ static void print_sum(const struct tool_snapshot *snapshot, FILE *out)
         sum.bytes += file->bytes;
         sum.bytes_kernel += file->bytes_kernel;
     }
-    (void)snprintf(sum.path, sizeof sum.path, "total of %zu files", snapshot->count);
+    (void)snprintf(sum.path, sizeof sum.path, "total of %zu files", snapshot->listed);
     print_file(snapshot, &sum, out);
 }
 
@@ -209,17 +226,17 @@ static void print_files(const struct tool_snapshot *snapshot, size_t rows, FILE 
 {
     bool dead = snapshot->state == TOOL_DEAD;
 
-    if (snapshot->count == 0) {
+    if (snapshot->listed == 0) {
         (void)fputs("No file is listed.\n\n", out);
         return;
     }
     if (rows < SIZE_MAX)
-        qsort(snapshot->files, snapshot->count, sizeof *snapshot->files, by_bytes);
+        qsort(snapshot->files, snapshot->listed, sizeof *snapshot->files, by_bytes);
     (void)fprintf(out, "%10s%s %10s %12s %12s  %s\n", "size", dead ? "" : "     locked   resident",
                   "opened", "from memory", "by kernel", "listed file");
-    for (size_t i = 0; i < snapshot->count && i < rows; i++)
+    for (size_t i = 0; i < snapshot->listed && i < rows; i++)
         print_file(snapshot, &snapshot->files[i], out);
-    if (snapshot->count > 1)
+    if (snapshot->listed > 1)
         print_sum(snapshot, out);
     (void)fputc('\n', out);
 }
@@ -234,8 +251,12 @@ static void print_counter(const struct tool_snapshot *snapshot, size_t counter, 
     if (count == 0)
         return;
     (void)fprintf(out, "%16" PRIu64 "  %s", count, text);
-    if ((counter == STATUS_BYTES || counter == STATUS_BYTES_KERNEL) && count >= 1024)
+    if ((counter == STATUS_BYTES || counter == STATUS_BYTES_KERNEL || counter == STATUS_SENT) &&
+        count >= 1024)
         (void)fprintf(out, " (%s)", tool_size(count).text);
+    if (counter == STATUS_SENT_KEPT)
+        (void)fprintf(out, " (%s, %.1f %%)", tool_size(count).text,
+                      share(count, (double)snapshot->counters[STATUS_SENT]));
     if (counter == STATUS_FILESYSTEM && snapshot->filesystem.text[0] != '\0')
         (void)fprintf(out, " (the last: %s)", snapshot->filesystem.text);
     if (counter == STATUS_REFUSED && last != 0)
@@ -259,6 +280,7 @@ void tool_print_text(const struct tool_snapshot *snapshot, const struct tool_sna
         print_rate(snapshot, former, out);
     (void)fputc('\n', out);
     print_files(snapshot, rows, out);
+    tool_print_hot(snapshot, rows, out);
     for (size_t i = 0; i < STATUS_COUNTER_COUNT; i++)
         print_counter(snapshot, i, texts[i], out);
 }

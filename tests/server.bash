@@ -118,7 +118,7 @@ server_start() {
 # The keeper maps the listed files while the master serves, and logs when it is done.
 listed_are_in() {
     ! grep -qs '^TransferMMapFile' "$server/preload.conf" || [[ ! -e $server/preload.log ]] ||
-        awk '/ is in force/ { due = /Engine on/ } / is refused|listed files(:| are not kept)/ { due = 0 } END { exit due }' \
+        awk '/ is in force/ { due = /Engine on/ } / is refused|listed files:|files are not kept/ { due = 0 } END { exit due }' \
             "$server/preload.log"
 }
 

@@ -50,7 +50,7 @@ teardown() {
     for command in '--json --prometheus' '-pj' '--watch --prometheus' '-p -w'; do
         # shellcheck disable=SC2086 # words
         run -2 --separate-stderr timeout 10 "$tool" status -f "$server/status" $command
-        [[ ! $output && $stderr == 'xfermmap status: --'*" and --prometheus don't go together"* ]]
+        [[ ! $output && $stderr == 'xfermmap status: --'*"--prometheus"*" don't go together"* ]]
     done
     run -2 --separate-stderr "$tool" run
 }
@@ -76,9 +76,9 @@ checked() {
     directives 'TransferMMapEngine on' 'TransferMMapMinSize 1536' 'TransferMMapReadSize off' \
         "TransferMMapFile $files/big \"$files/sm*\""
     checked
-    head -n 10 <<<"$output" | diff - <(
+    head -n 11 <<<"$output" | diff - <(
         printf 'TransferMMap%s\n' 'Engine on' "File $files/big" "File $files/sm*" 'MinSize 1536 B' 'Lock on' \
-            'MaxMemory 50%' 'ReadAhead 8 MB' 'ReadSize off' "Log $server/preload.log" "StatusFile $server/status"
+            'MaxMemory 50%' 'Hot off' 'ReadAhead 8 MB' 'ReadSize off' "Log $server/preload.log" "StatusFile $server/status"
     )
     directives 'TransferMMapMaxMemory 3072 MB' 'TransferMMapMinSize 0'
     checked
@@ -360,7 +360,7 @@ has_counted() {
     grep -qE "^ +4\.9 KiB .* 0 +0 B +0 B +$files/small$" <<<"$output"
     grep -qE '^ +8\.6 MiB .* 2 +17\.2 MiB +0 B  total of 2 files$' <<<"$output"
     grep -qE '^ +18000002  bytes read from memory \(17\.2 MiB\)$' <<<"$output"
-    grep -qE '^ +2  listed files opened, unchanged since they were read in$' <<<"$output"
+    grep -qE '^ +2  kept files opened, unchanged since they were read in$' <<<"$output"
     run ! grep -E '^ +0  ' <<<"$output" # zeros are not shown
     run -0 status_of_server -n 1
     [[ $output == *"$files/big"*'total of 2 files'* && $output != *"$files/small"* ]]
@@ -590,9 +590,9 @@ PYTHON
     cp "$server/status" "$server/whole"
     # the path of the first slot: an escape sequence, half a character, no terminator
     { printf '\033[2J\302\233\303(%s\377' "$files"; printf 'x%.0s' {1..600}; } |
-        head -c 424 | dd of="$server/status" bs=1 seek=$((8192 + 88)) conv=notrunc status=none
+        head -c 408 | dd of="$server/status" bs=1 seek=$((8192 + 104)) conv=notrunc status=none
     # the library's version: likewise unterminated
-    printf '\033[2J\302\233\303x%.0s' 1 2 | dd of="$server/status" bs=1 seek=144 conv=notrunc status=none
+    printf '\033[2J\302\233\303x%.0s' 1 2 | dd of="$server/status" bs=1 seek=160 conv=notrunc status=none
     run -1 status_of_server
     [[ $output == *"?[2J???($files?xxx"* && $output == *' with libxfermmap ?[2J???x?[2J???, counting since '* ]]
     run ! grep -aP '[\x00-\x08\x0b-\x1f\x7f-\xff]' <<<"$output"

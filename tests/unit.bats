@@ -19,6 +19,14 @@ passes() {
     passes test_guard
 }
 
+@test "unit: how often files were downloaded of late" {
+    passes test_heat
+}
+
+@test "unit: which files are hot" {
+    passes test_hot
+}
+
 @test "unit: the keeper's life" {
     passes test_keeper
 }

@@ -232,6 +232,10 @@ static void wrong_directives(void **state)
         {"TransferMMapMaxMemory 50%%\n", 1, "from 1% to 100%"},
         {"TransferMMapMaxMemory 50% MB\n", 1, "from 1% to 100%"},
         {"TransferMMapMaxMemory %\n", 1, "from 1% to 100%"},
+        {"TransferMMapMaxMemory off\n", 1, "from 1% to 100%"},
+        {"TransferMMapHot on\n", 1, "TransferMMapHot: expected a size from 1 MB on"},
+        {"TransferMMapHot 1000\n", 1, "TransferMMapHot: expected a size from 1 MB on"},
+        {"TransferMMapHot 101%\n", 1, "from 1% to 100%, or off"},
         {"TransferMMapReadAhead\n", 1, "from 64 KB to 1 GB, or off"},
         {"TransferMMapReadAhead on\n", 1, "from 64 KB to 1 GB, or off"},
         {"TransferMMapReadAhead 65535\n", 1, "from 64 KB to 1 GB, or off"},
@@ -631,6 +635,28 @@ static void a_size_or_a_share(void **state)
     assert_int_equal(config_max_memory(&config, 5000), 1 << 20);
     read_text("TransferMMapMaxMemory 20%\n");
     assert_int_equal(config_max_memory(&config, 5000), 1000);
+    assert_int_equal(config_hot(&config, 5000), 0);
+    read_text("TransferMMapHot 2 MB\n");
+    assert_int_equal(config_hot(&config, 5000), 2 << 20);
+    read_text("TransferMMapHot 10%\n");
+    assert_int_equal(config_hot(&config, 5000), 500);
+    assert_int_equal(config_max_memory(&config, 5000), 2500);
+    read_text("TransferMMapHot off\n");
+    assert_true(config.valid);
+    assert_int_equal(config_hot(&config, 5000), 0);
+}
+
+static void files_are_kept_with_the_engine_on(void **state)
+{
+    (void)state;
+    read_text("TransferMMapEngine on\n");
+    assert_false(config_keeps(&config));
+    read_text("TransferMMapEngine on\nTransferMMapHot 1%\n");
+    assert_true(config_keeps(&config));
+    read_text("TransferMMapEngine on\nTransferMMapFile /a\n");
+    assert_true(config_keeps(&config));
+    read_text("TransferMMapHot 1%\nTransferMMapFile /a\n");
+    assert_false(config_keeps(&config));
 }
 
 int main(void)
@@ -646,6 +672,7 @@ int main(void)
         TEST(wrong_sizes),
         TEST(most_memory_as_size_or_share),
         TEST(a_size_or_a_share),
+        TEST(files_are_kept_with_the_engine_on),
         TEST(read_ahead_and_read_size_can_be_off),
         TEST(wrong_directives),
         TEST(errors_are_told_all_at_once),

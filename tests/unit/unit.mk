@@ -2,7 +2,7 @@
 # make valgrind: the same without them, under valgrind.
 
 unit_flags = $(BASE) -DXFERMMAP_DEBUG $(WARNINGS) $(CFLAGS) $(CPPFLAGS) -iquote shim -fno-omit-frame-pointer -O1 -g -MMD -MP
-unit_rooms = config config_server guard keeper listed memory_limits process readsize refused residency signals status stream turn watchdog
+unit_rooms = config config_server guard heat hot keeper listed memory_limits process readsize refused residency signals status stream turn watchdog
 # without the wrappers, which would stand before the tests' own calls, and whatever starts by itself
 unit_shim = $(filter-out interpose server xfermmap tool_%,$(notdir $(basename $(wildcard shim/*.c))))
 unit_programs = $(unit_rooms:%=build/unit/test_%) build/unit/threads/test_threads
@@ -60,6 +60,10 @@ build/unit/guard.o: unit_sanitizers += -fno-sanitize=nonnull-attribute
 comma = ,
 %/test_refused: unit_wrap = $(addprefix -Wl$(comma)--wrap=,mmap mmap64 madvise mlock \
     posix_fallocate calloc realloc reallocarray strdup)
+
+# its clock, and its user
+%/test_heat: unit_wrap = -Wl,--wrap=clock_gettime -Wl,--wrap=geteuid
+%/test_hot: unit_wrap = -Wl,--wrap=geteuid
 
 %/test_residency: unit_wrap = -Wl$(comma)--wrap=madvise
 

@@ -1,0 +1,145 @@
+#include "handle.h"
+
+#include "filesystem.h"
+#include "libc.h"
+#include "watchdog.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { MOST_MOUNTS = 16 };
+
+static struct {
+    int mount, fd; /* -1: it can't be used */
+    char point[PATH_MAX];
+} mounts[MOST_MOUNTS];
+static unsigned mount_count;
+
+/* Undo the escapes of mountinfo, "\040". */
+static void unescape(char *text)
+{
+    char *to = text;
+
+    for (const char *from = text; *from != '\0'; to++) {
+        bool escaped = from[0] == '\\' && strspn(from + 1, "01234567") >= 3;
+        int byte = escaped ? (from[1] - '0') * 64 + (from[2] - '0') * 8 + from[3] - '0' : *from;
+        memcpy(to, &(unsigned char){(unsigned char)byte}, 1);
+        from += escaped ? 4 : 1;
+    }
+    *to = '\0';
+}
+
+/* Lines of mountinfo, proc(5): "ID ID DEVICE ROOT MOUNTPOINT ...". @return false: no such mount */
+static bool find_point(int mount, char *point)
+{
+    char *line = NULL;
+    size_t room = 0;
+    bool found = false;
+    FILE *list = fopen("/proc/self/mountinfo", "re");
+
+    while (list != NULL && !found && getline(&line, &room, list) != -1)
+        found =
+            strtol(line, NULL, 10) == mount && sscanf(line, "%*s %*s %*s %*s %4095s", point) == 1;
+    free(line);
+    if (list != NULL)
+        (void)fclose(list);
+    if (found)
+        unescape(point);
+    return found;
+}
+
+/* Look first, with O_PATH: a mount point may be a device, or below another mount.
+ * @return descriptor of its root directory; -1 */
+static int open_point(int mount, const char *point)
+{
+    struct stat64 status;
+    int fd = -1, root = libc_next(open64)(point, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+
+    if (root != -1 && fstat64(root, &status) == 0 && S_ISDIR(status.st_mode) &&
+        filesystem_of(root, &status) >= FILESYSTEM_MAPPED &&
+        (filesystem_mount(root) == (uint64_t)mount || filesystem_mount(root) == 0))
+        fd = handle_reopen(root);
+    libc_close(root);
+    return fd;
+}
+
+/* @return descriptor of the mount; -1 */
+static int open_mount(int mount)
+{
+    unsigned i = 0;
+
+    while (i < mount_count && mounts[i].mount != mount)
+        i++;
+    if (i == MOST_MOUNTS) {
+        handle_close_mounts();
+        i = 0;
+    }
+    char *point = mounts[i].point;
+    if (i == mount_count) {
+        mounts[i].mount = mount;
+        mounts[i].fd = -1;
+        mount_count++;
+        if (!find_point(mount, point) || watchdog_is_hung(point))
+            return -1;
+        watchdog_touch(point);
+        mounts[i].fd = open_point(mount, point);
+    }
+    if (mounts[i].fd != -1)
+        watchdog_touch(point);
+    return mounts[i].fd;
+}
+
+int handle_find(const struct handle *handle)
+{
+    struct handle copy = *handle; /* the kernel's structure is not const */
+    int mount =
+        handle->bytes > 0 && handle->bytes <= sizeof handle->data ? open_mount(handle->mount) : -1;
+
+    errno = ESTALE;
+    return mount != -1
+               ? open_by_handle_at(mount, (struct file_handle *)(void *)&copy, O_PATH | O_CLOEXEC)
+               : -1;
+}
+
+/* O_NONBLOCK: it may be leased. */
+int handle_reopen(int fd)
+{
+    char path[32];
+
+    (void)snprintf(path, sizeof path, "/proc/self/fd/%d", fd);
+    return libc_next(open64)(path, O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
+}
+
+void handle_close_mounts(void)
+{
+    for (unsigned i = 0; i < mount_count; i++)
+        libc_close(mounts[i].fd);
+    mount_count = 0;
+}
+
+/* Any handle does: the kernel looks for the capability first. */
+bool handle_allowed(void)
+{
+    struct handle any = {.bytes = 8, .type = 1};
+    int root = libc_next(open64)("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int fd = open_by_handle_at(root, (struct file_handle *)(void *)&any, O_PATH | O_CLOEXEC);
+    bool allowed = fd != -1 || errno != EPERM;
+
+    libc_close(fd);
+    libc_close(root);
+    return allowed;
+}
+
+bool handle_exists(const char *path)
+{
+    struct handle handle = {.bytes = sizeof handle.data};
+    int mount;
+
+    return name_to_handle_at(AT_FDCWD, path, (struct file_handle *)(void *)&handle, &mount, 0) == 0;
+}
