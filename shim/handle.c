@@ -16,7 +16,7 @@
 enum { MOST_MOUNTS = 16 };
 
 static struct {
-    int mount, fd; /* -1: it can't be used */
+    int mount, fd; /* -1: not supported */
     char point[PATH_MAX];
 } mounts[MOST_MOUNTS];
 static unsigned mount_count;
@@ -54,7 +54,7 @@ static bool find_point(int mount, char *point)
     return found;
 }
 
-/* Look first, with O_PATH: a mount point may be a device, or below another mount.
+/* Open with O_PATH first: a mount point may be a device, or hidden by another mount.
  * @return descriptor of its root directory; -1 */
 static int open_point(int mount, const char *point)
 {
@@ -69,7 +69,7 @@ static int open_point(int mount, const char *point)
     return fd;
 }
 
-/* @return descriptor of the mount; -1 */
+/* @return descriptor of the mount's root directory; -1 */
 static int open_mount(int mount)
 {
     unsigned i = 0;
@@ -123,7 +123,7 @@ void handle_close_mounts(void)
     mount_count = 0;
 }
 
-/* Any handle does: the kernel looks for the capability first. */
+/* Try any handle: the kernel checks the capability first. */
 bool handle_allowed(void)
 {
     struct handle any = {.bytes = 8, .type = 1};

@@ -22,25 +22,25 @@
 /* Counts are aged in steps of an eighth of the half-life, numbered modulo 65536. */
 enum { STEPS = 8, WAYS = 8, BUCKETS = HEAT_FILES / WAYS };
 
-/* A clock that is set back by no more than this many steps leaves counts as they are. */
+/* If the clock is set back by at most this many steps, counts stay as they are. */
 enum { MOST_STEPS_BACK = 4096 };
 
 enum { DESCRIPTORS = 4096 };
 
-/* What a count is, in one word. */
+/* The bits of a count, which is one word. */
 #define HEAT_BITS  26
 #define ERROR_BITS 21
 #define MOST(bits) ((UINT64_C(1) << (bits)) - 1)
 
 struct count {
     uint32_t heat;  /* 1/HEAT_ONE downloads; it includes: */
-    uint32_t error; /* what the entry's former file had */
-    bool asked;     /* for the handle */
-    uint16_t step;  /* when both were of that size */
+    uint32_t error; /* the part taken over from the entry's former file */
+    bool asked;     /* a session has asked for the handle */
+    uint16_t step;  /* to which both are aged */
 };
 
-/* A record as words, so that a half written one is seen by its sum: no lock, as a session may be
- * killed any time. */
+/* Written word by word without a lock, as a session may be killed at any time. The checksum shows a
+ * half written one. */
 struct record {
     uint64_t sum, device, inode;
     struct handle handle;
@@ -62,7 +62,7 @@ _Static_assert(sizeof(struct file_handle) == offsetof(struct handle, data) &&
                    offsetof(struct file_handle, handle_type) == offsetof(struct handle, type),
                "a handle starts with a struct file_handle");
 
-/* An open file that is counted, by descriptor. */
+/* Open files that are counted, by descriptor. */
 static struct counted {
     atomic_bool counts;
     dev_t device;
@@ -88,7 +88,7 @@ static uint32_t age(uint32_t heat, unsigned steps)
     return (uint32_t)((uint64_t)heat * factors[steps % STEPS] >> 16 >> steps / STEPS);
 }
 
-/* @return what it is at `step` */
+/* Unpack a count and age it to `step`. */
 static struct count unpack(uint64_t word, uint16_t step)
 {
     struct count count = {.heat = (uint32_t)(word & MOST(HEAT_BITS)),
@@ -128,7 +128,7 @@ static uint64_t mix(uint64_t number)
     return number ^ number >> 32;
 }
 
-/* @return never 0, which is an unused entry's */
+/* @return not 0, which marks an unused entry */
 static uint64_t key_of(uint64_t device, uint64_t inode)
 {
     return mix(mix(device) + inode) | 1;
@@ -139,7 +139,7 @@ static struct bucket *bucket_of(uint64_t key)
     return &table->buckets[(key >> 32) % BUCKETS];
 }
 
-/* @return WAYS: it has no entry */
+/* @return the entry's way; WAYS: there is none */
 static unsigned find(const struct bucket *bucket, uint64_t key)
 {
     unsigned way = 0;
@@ -211,8 +211,9 @@ static struct record read_record(const _Atomic uint64_t *from)
 
 /* ---- counting ---- */
 
-/* One in (heat + weight) / weight: "Randomized Admission Policy", Ben Basat, Einziger, Friedman and
- * Kassner, INFOCOM 2017. In Space-Saving, each one, which lets a crawl push out all others. */
+/* Admit one in (heat + weight) / weight: "Randomized Admission Policy", Ben Basat, Einziger,
+ * Friedman and Kassner, INFOCOM 2017. Space-Saving admits all, so a crawl would replace all
+ * entries. */
 static bool is_admitted(uint64_t key, uint32_t heat, uint32_t weight)
 {
     static _Atomic uint64_t drawn;
@@ -220,7 +221,7 @@ static bool is_admitted(uint64_t key, uint32_t heat, uint32_t weight)
     return mix(number + key + libc_time(CLOCK_REALTIME_COARSE)) % (heat + weight) < weight;
 }
 
-/* The entry's file gives way to another, which takes over its heat, as an error. */
+/* Replace the coldest entry's file. The new file takes over its heat, as an error. */
 static void replace(struct bucket *bucket, uint64_t key, uint32_t weight, uint16_t step)
 {
     unsigned way = coldest(bucket, step);
@@ -233,7 +234,7 @@ static void replace(struct bucket *bucket, uint64_t key, uint32_t weight, uint16
         atomic_store(&bucket->counts[way], pack(count));
 }
 
-/* A file that was downloaded before is worth a handle. */
+/* Add to an entry. At the second download, store the file's handle. */
 static void add(struct bucket *bucket, unsigned way, uint32_t weight, uint16_t step,
                 const struct counted *file)
 {
@@ -243,7 +244,7 @@ static void add(struct bucket *bucket, unsigned way, uint32_t weight, uint16_t s
 
     count.heat += weight;
     count.asked = true;
-    /* another session may add at the same time: one of both counts */
+    /* if two sessions add at the same time, one of both is lost */
     if (atomic_compare_exchange_strong(&bucket->counts[way], &word, pack(count)) && asks)
         write_record((unsigned)(bucket - table->buckets) * WAYS + way, file, (int)(file - counted));
 }
@@ -280,7 +281,7 @@ static struct counted *find_counted(int fd)
     return file != NULL && atomic_load_explicit(&file->counts, memory_order_relaxed) ? file : NULL;
 }
 
-/* The server opens its own files, such as AuthUserFile, with the rights of root. */
+/* Do not count what the server opens as root: these are its own files, such as AuthUserFile. */
 void heat_opened(int fd, const struct stat64 *status)
 {
     if (table == NULL || (unsigned)fd >= DESCRIPTORS)

@@ -1,12 +1,12 @@
 /*
- * How often each file was downloaded of late, as far as sessions send its bytes: a table of fixed
- * size in memory that all processes share. docs/design.md, "The hot set".
+ * How often each file was downloaded recently: a table of fixed size in shared memory. Sessions
+ * count the bytes that they send. docs/design.md, "The hot set".
  *
- * A session can write all of it. So what is read from it is only a number to compare, or checked by
- * the kernel: a handle, and the identity of the file that it leads to.
+ * A session can write to all of it. So the keeper uses a count only to compare, and a handle only
+ * after the kernel has opened it and fstat(2) shows the expected file.
  *
- * The functions for sessions are async-signal-safe, lock-free and preserve errno, and do nothing
- * but look at a flag unless this process counts.
+ * The functions for sessions are async-signal-safe and lock-free, and preserve errno. In a process
+ * that does not count, they test one flag.
  */
 #ifndef HEAT_H
 #define HEAT_H
@@ -19,59 +19,59 @@
 #include <sys/types.h>
 
 enum {
-    HEAT_ONE = 256,      /* one download: all bytes of a file, be it in pieces */
-    HEAT_FILES = 5120,   /* files that are counted at a time */
-    HEAT_BYTES = 1 << 20 /* of the table, at most */
+    HEAT_ONE = 256,      /* one download: as many bytes as the file has */
+    HEAT_FILES = 5120,   /* entries of the table */
+    HEAT_BYTES = 1 << 20 /* upper bound of the table's size */
 };
 
-/* A file handle, open_by_handle_at(2). It starts with a struct file_handle. */
+/* A file handle, open_by_handle_at(2). Starts with a struct file_handle. */
 struct handle {
     uint32_t bytes;
     int32_t type;
     unsigned char data[MAX_HANDLE_SZ];
-    int32_t mount; /* its number in /proc/self/mountinfo */
+    int32_t mount; /* mount ID, the first field of /proc/self/mountinfo */
 };
 
 /* ---- sessions ---- */
 
-/* Whether this process counts from now on. Not before status_share(). */
+/* Start or stop counting in this process. Call status_share() first. */
 void heat_policy(bool counts);
 
-/* A file, from fstat(2), was opened for reading. */
+/* A file was opened for reading. @param status  from fstat(2) */
 void heat_opened(int fd, const struct stat64 *status);
 
-/* Bytes of it were sent. Not for what read(2) moves the kernel's offset over. */
+/* Bytes of the file were sent, without moving the kernel's offset. */
 void heat_sent(int fd, uint64_t bytes);
 
-/* The kernel's offset was set: what is read from there on counts. */
+/* The kernel's offset was set: count what is read from there on. */
 void heat_moved(int fd, off64_t offset);
 
-/* It is about to be closed: count what was sent. */
+/* The descriptor is about to be closed: count what was sent. */
 void heat_closing(int fd);
 
 /* ---- the keeper ---- */
 
 struct heat_file {
     uint64_t device, inode;
-    uint32_t downloads; /* of late, and no estimate, in 1/HEAT_ONE */
+    uint32_t downloads; /* recent ones, a lower bound, in 1/HEAT_ONE */
     unsigned entry;
 };
 
 /*
  * List the files that have a handle. @param files  room for HEAT_FILES
- * @param all  out: downloads of all files in the table, in 1/HEAT_ONE
+ * @param all  out: recent downloads of all files in the table, in 1/HEAT_ONE
  * @return how many
  */
 size_t heat_list(struct heat_file *files, uint64_t *all);
 
-/* The handle of a listed entry. @return false: it is half written, or a lie */
+/* Copy the handle of a listed entry. @return false: it is half written or forged */
 bool heat_handle(const struct heat_file *file, struct handle *handle);
 
-/* Have the next session ask for the handle again, as this one leads nowhere: the inode may be that
- * of another file by now. */
+/* Have the next session store the handle again, because this one is stale: the inode number may
+ * belong to another file by now. */
 void heat_ask_again(const struct heat_file *file);
 
-/* @return why a file has no handle, errno of name_to_handle_at(2); 0: each has one */
+/* @return the last errno of name_to_handle_at(2); 0: it has not failed */
 int heat_failure(void);
 
 #endif

@@ -16,15 +16,15 @@
 #include <time.h>
 #include <unistd.h>
 
-/* What makes a file hot, in 1/HEAT_ONE downloads: a second download within half an hour. */
+/* A file becomes hot at this heat: two downloads within half an hour. */
 enum { LEAST = HEAT_ONE + HEAT_ONE / 2 };
 
-/* After so many hotter files that do not fit, leave the rest of the room empty. */
+/* Stop after so many files that do not fit. */
 enum { MOST_MISFITS = 64 };
 
 struct candidate {
     struct heat_file file;
-    const struct listed_file *held; /* NULL: it is not in the hot set */
+    const struct listed_file *held; /* NULL: not in the hot set yet */
     uint64_t score;
 };
 
@@ -33,7 +33,7 @@ struct choice {
     uint64_t most, taken;        /* bytes */
     uint64_t fresh, taken_fresh; /* bytes */
     unsigned misfits;
-    bool paced; /* a new file has to wait for the next look, and so do all that are less hot */
+    bool paced; /* new files have to wait for the next look */
 };
 
 /* ---- ranking ---- */
@@ -45,8 +45,8 @@ static const struct listed_file *find(const struct listed *listed, const struct 
     return listed_find(listed, &wanted);
 }
 
-/* A held file counts for a quarter, and for a download, more than it has: otherwise two of equal
- * heat push each other out. @return 0: it is not hot */
+/* Raise the score of a held file by a quarter and one download. Otherwise two files of equal heat
+ * would replace each other at each look. @return 0: it is not hot */
 static uint64_t score_of(const struct candidate *candidate)
 {
     uint64_t downloads = candidate->file.downloads;
@@ -63,7 +63,7 @@ static int by_score(const void *one, const void *other)
     return (a->score < b->score) - (a->score > b->score);
 }
 
-/* @return the candidates, the hottest first, to be freed; NULL: no memory */
+/* @return the candidates, the hottest first; the caller frees them. NULL: no memory */
 static struct candidate *rank(const struct listed *held, size_t *count)
 {
     struct heat_file *files = calloc(HEAT_FILES, sizeof *files);
@@ -85,8 +85,8 @@ static struct candidate *rank(const struct listed *held, size_t *count)
 
 /* ---- what a status may show ---- */
 
-/* True if everyone may find the file by this path, and read it: a session that lies must not learn
- * of others. */
+/* True if all local users may reach the file by this path, and read it: else a session that forges
+ * handles would learn names and sizes. */
 static bool is_public(const char *path, const struct stat64 *file)
 {
     struct stat64 status;
@@ -107,8 +107,8 @@ static bool is_public(const char *path, const struct stat64 *file)
     return true;
 }
 
-/* @param path  out: of PATH_MAX bytes. @return false: it is not to be shown, `path` stands for it
- */
+/* @param path  out: PATH_MAX bytes; if the path is not public, device and inode
+ * @return true: it is public */
 static bool name_file(int fd, const struct stat64 *status, char *path)
 {
     char link[32];
@@ -125,7 +125,7 @@ static bool name_file(int fd, const struct stat64 *status, char *path)
 
 /* ---- choosing ---- */
 
-/* @return false: there is no room for it, or not yet */
+/* @return false: no room for it, or not at this look */
 static bool fits(struct choice *choice, const struct candidate *candidate, off64_t size)
 {
     uint64_t taken = choice->taken;
@@ -145,7 +145,7 @@ static bool fits(struct choice *choice, const struct candidate *candidate, off64
     return true;
 }
 
-/* A session may have written anything: it has to be a file of that identity. */
+/* A session may have forged the handle: check that it is a file of that identity. */
 static bool is_file(int fd, const struct heat_file *file, struct stat64 *status)
 {
     return fd != -1 && fstat64(fd, status) == 0 && S_ISREG(status->st_mode) &&
@@ -195,7 +195,7 @@ static int by_order(const void *one, const void *other)
     return (a->downloads < b->downloads) - (a->downloads > b->downloads);
 }
 
-/* As held, so that a list that has not changed is the same. */
+/* Keep the former order, so that an unchanged list compares equal. */
 static void sort(struct listed *found)
 {
     if (found->count > found->hot)

@@ -30,7 +30,7 @@
  * look: so looking takes 3 % of a processor at most. */
 enum { LEAST_SECONDS = 3, REST = 30 };
 
-/* How much of TransferMMapHot may change at a look, at least, so that the next look comes soon. */
+/* How much a look may read in of TransferMMapHot: this, or a share if that is more. */
 #define LEAST_FRESH ((uint64_t)64 << 20)
 enum { FRESH_SHARE = 8 };
 
@@ -160,7 +160,7 @@ static void log_listed(double took)
              times > LOG_OF_A_KIND ? "; further changes are not logged" : "");
 }
 
-/* They change all the time: only the first of them are logged. */
+/* Log the first ones only: the hot set changes all the time. */
 static void log_hot(void)
 {
     static bool logged;
@@ -174,7 +174,7 @@ static void log_hot(void)
              sum.files, (double)sum.bytes / (1 << 20), (double)sum.locked / (1 << 20));
 }
 
-/* A session may have written any number there. */
+/* A session may have written any number as the errno. */
 static void log_no_handle(void)
 {
     static bool logged;
@@ -243,7 +243,7 @@ static double seconds(clockid_t clock)
     return (double)libc_time(clock) / NS_PER_SECOND;
 }
 
-/* After a piece of a hot file, for as long as that took: clients have the disk half of the time. */
+/* Rest as long as the last piece took: clients have the disk half of the time. */
 static void pause_reading(void)
 {
     double took = seconds(CLOCK_MONOTONIC) - piece_since;
@@ -272,13 +272,14 @@ static void read_in(void)
     listed_map(&held, state.most);
     state.state = STATUS_READING_IN;
     state.total = 0;
-    for (size_t i = 0; i < held.hot; i++) /* of the others, sessions need not know the size */
+    for (size_t i = 0; i < held.hot;
+         i++) /* the size of hot files is nobody's business but the keeper's */
         state.total += held.files[i]->memory.mapping.length;
     piece_since = seconds(CLOCK_MONOTONIC);
     listed_read_in(&held, config->lock ? RESIDENCY_LOCK : RESIDENCY_READ, on_piece);
 }
 
-/* @param first  the files may be in memory: the former keeper had them */
+/* @param first  take all at once: the former keeper may have them in memory */
 static void add_hot(struct listed *found, bool first)
 {
     uint64_t machine = limits_memory();
@@ -291,7 +292,7 @@ static void add_hot(struct listed *found, bool first)
         hot_add(found, &held, &limits);
 }
 
-/* A list without its hot files. */
+/* @return the list without its hot files */
 static struct listed listed_part(const struct listed *listed)
 {
     struct listed part = *listed;

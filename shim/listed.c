@@ -299,7 +299,7 @@ static bool fail_by_filesystem(struct listed_file *file, int fd, enum filesystem
                 kind == FILESYSTEM_HOLES ? " where a file has holes" : "");
 }
 
-/* By O_PATH first, as a handle that a session lied about may lead to a device. @return -1: errno */
+/* Open with O_PATH first: a forged handle may lead to a device. @return descriptor; -1: errno */
 static int open_hot(const struct listed_file *file)
 {
     struct stat64 status;

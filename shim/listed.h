@@ -27,11 +27,11 @@ struct listed_file {
     struct residency memory;
     unsigned slot; /* for the keeper: where the status shows it */
     /* of a hot file: */
-    struct handle *handle; /* opens it; NULL: it is listed, and its path does */
-    bool hidden;        /* not everyone may see its path, which stands for it only, or its size */
-    uint64_t downloads; /* of late, in 1/HEAT_ONE */
-    int64_t since;      /* when it became hot, seconds since the Epoch */
-    size_t order;       /* for hot.c */
+    struct handle *handle; /* NULL: a listed file, opened by its path */
+    bool hidden;           /* path and size are not public: the path is device and inode */
+    uint64_t downloads;    /* recent ones, in 1/HEAT_ONE */
+    int64_t since;         /* when it became hot, seconds since the Epoch */
+    size_t order;          /* for hot.c */
     struct {
         uint64_t device, inode;
     } identity; /* hashed and compared as bytes, so it must have no padding */

@@ -65,7 +65,7 @@ struct status_keeper {
     uint64_t done, total; /* bytes read in, and to be read in */
     uint64_t files, most; /* how many are listed, and the bytes that all kept files may take */
     uint64_t most_hot;    /* the bytes that hot files may take; 0: TransferMMapHot is off */
-    uint64_t downloads;   /* of late, of all files that are counted: heat.h */
+    uint64_t downloads;   /* recent ones of all counted files: heat.h */
 };
 
 /* Numbers are the machine's own, at the same offsets for 32 and 64 bits. */
@@ -104,7 +104,7 @@ struct status_file {
     uint64_t locked;   /* bytes of it that are locked */
     uint64_t resident; /* bytes of it that are in memory; STATUS_UNKNOWN */
     _Atomic uint64_t opened, bytes, bytes_kernel;
-    uint64_t downloads; /* of a hot file, of late: heat.h */
+    uint64_t downloads; /* recent ones, of a hot file: heat.h */
     int64_t since;      /* when it became one, seconds since the Epoch */
     char path[408];     /* of a longer one "..." and the end */
 };
@@ -187,7 +187,7 @@ void status_files_end(void);
 unsigned status_file_take(const char *path);
 
 /* Set what is known of a file. With STATUS_NO_SLOT it does nothing.
- * @param identity  with a size of 0 it is not shown, and that of any session is as good */
+ * @param identity  with a size of 0 it is hidden, and matches any */
 void status_file_set(unsigned slot, unsigned line, const struct status_identity *identity,
                      uint64_t locked, uint64_t resident);
 

@@ -95,16 +95,16 @@ void tool_print_text(const struct tool_snapshot *snapshot, const struct tool_sna
  */
 void tool_print_processes(FILE *out);
 
-/* The part of it about the hot files, if TransferMMapHot is not off. */
+/* Print the hot files as text, unless TransferMMapHot is off. */
 void tool_print_hot(const struct tool_snapshot *snapshot, size_t rows, FILE *out);
 
 /* Print the hot files as lines for the directive file. */
 void tool_print_suggestion(const struct tool_snapshot *snapshot, FILE *out);
 
-/* True if the status shows a hot file's path and size: not everyone may see them. */
+/* True if a hot file's path and size are public. */
 bool tool_is_named(const struct status_file *file);
 
-/* A number of downloads from the file, which has parts of them. */
+/* Convert from the file's unit, 1/HEAT_ONE. @return downloads */
 double tool_downloads(uint64_t downloads);
 
 /* Print it as one JSON object, see docs/status.schema.json; or in Prometheus' format. */

@@ -91,6 +91,6 @@ void tool_print_suggestion(const struct tool_snapshot *snapshot, FILE *out)
         (void)fputc('\n', out);
     }
     if (left_out > 0)
-        (void)fprintf(out, "# %zu more, whose paths not everyone may see, or can't be printed\n",
+        (void)fprintf(out, "# %zu more, whose paths are not public or can't be printed\n",
                       left_out);
 }

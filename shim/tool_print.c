@@ -111,7 +111,7 @@ static struct json_object *file_as_json(const struct status_file *file)
     return object;
 }
 
-/* A path that not everyone may see is null, and so is the size. */
+/* A path that is not public is null, and so is the size. */
 static struct json_object *hot_as_json(const struct tool_snapshot *snapshot,
                                        const struct status_file *file)
 {
@@ -265,8 +265,7 @@ static void print_file_metrics(const struct tool_snapshot *snapshot, FILE *out)
     }
 }
 
-/* How many hot files have metrics of their own, the hottest: they come and go, and Prometheus keeps
- * a series for each. */
+/* Only the hottest files have metrics: they come and go, and Prometheus keeps a series for each. */
 enum { MOST_HOT = 20 };
 
 static void print_hot_metrics(const struct tool_snapshot *snapshot, FILE *out)
@@ -283,7 +282,7 @@ static void print_hot_metrics(const struct tool_snapshot *snapshot, FILE *out)
                 (int64_t)bytes);
     print_gauge(out, "hot_most_bytes", "What they may take, TransferMMapHot.",
                 (int64_t)snapshot->header.keeper.most_hot);
-    print_help(out, "hot_file_downloads", "gauge", "Downloads of late of the hottest files.");
+    print_help(out, "hot_file_downloads", "gauge", "Recent downloads of the hottest files.");
     for (size_t i = snapshot->listed; i < snapshot->count && i - snapshot->listed < MOST_HOT; i++) {
         (void)fputs("xfermmap_hot_file_downloads{path=\"", out);
         print_quoted(out, snapshot->files[i].path);

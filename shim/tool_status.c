@@ -100,8 +100,7 @@ static const struct argp argp = {
     .parser = parse,
     .children = tool_children,
     .doc = "Show what the server that runs with the library does: what is in force, the files that "
-           "are kept, "
-           "and what was served from memory."
+           "are kept, and what was served from memory."
            "\vExit status: 0 if the server runs, 1 if there is none, 3 if that can't be seen from "
            "here: in another PID namespace, or where /proc hides other users' processes.",
 };

@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
-# TransferMMapHot: the files that clients download most are kept in memory, and what they, other processes and sessions that
-# lie can do to that.
+# TransferMMapHot: keep the files that clients download most, while files change, the keeper dies, and a session forges
+# all that it can write.
 
 # shellcheck disable=SC2030,SC2031 # a test's variables are its own
 
@@ -65,7 +65,7 @@ in_json() {
 
 # ---- what is kept ----
 
-@test "files that are downloaded twice are kept, whatever their size and the way, and one that was downloaded once is not" {
+@test "files that were downloaded twice are kept, and one that was downloaded once is not" {
     make_file once 5000
     make_file sent 300000
     serve '64 MB'
@@ -127,7 +127,7 @@ in_json() {
     [[ $output == *'2 listed files, 8.6 MiB'* ]]
 }
 
-@test "a file whose name not everyone may see is kept, and its name and size are not shown" {
+@test "a hot file that is not public is kept, and its name and size are not shown" {
     mkdir "$files/private"
     make_file private/secret 6000
     chown nobody "$files/private"
@@ -140,7 +140,7 @@ in_json() {
     { status; status --json; status --prometheus; status --suggest; cat "$server/status"; } >"$server/shown"
     run ! grep -qa 'secret' "$server/shown"
     run ! grep -qwa 6000 "$server/shown"
-    grep -q '^# 1 more, whose paths not everyone may see' "$server/shown"
+    grep -q '^# 1 more, whose paths are not public' "$server/shown"
     [[ $(in_json '[(f["path"], f["size"]) for f in all["hot"]]') == '[(None, None)]' ]]
 }
 
@@ -313,7 +313,7 @@ lie() {
     done < <(shared_ranges)
 }
 
-@test "a session that writes random bytes over all that it can harms nobody" {
+@test "a session that overwrites all shared memory with random bytes harms nobody" {
     needs_insight
     serve '16 MB' "TransferMMapFile $files/small"
     download 3 big

@@ -19,7 +19,7 @@ passes() {
     passes test_guard
 }
 
-@test "unit: how often files were downloaded of late" {
+@test "unit: how often files were downloaded recently" {
     passes test_heat
 }
 

@@ -84,7 +84,7 @@ static const struct heat_file *find(uint64_t inode)
     return NULL;
 }
 
-/* Downloads of late, in 1/HEAT_ONE. */
+/* Recent downloads, in 1/HEAT_ONE. */
 static uint32_t heat(uint64_t inode)
 {
     const struct heat_file *file = find(inode);
