@@ -38,6 +38,7 @@ OTHERS = [
     ("pressure", "wall", "without", "vmtouch", "the same file pinned by vmtouch", None),
     ("login", "wall", "plain", "0", "login, none listed", None),
     ("login", "wall", "plain", "10000", "login, 10,000 listed", 1.02),
+    ("login", "wall", "0", "hot", "login with TransferMMapHot, of login without", 1.01),
 ]
 
 GNUPLOT = """
@@ -97,7 +98,7 @@ def table_of(results, figure, scenarios):
     if not scenarios:
         return
     title, scale, unit = FIGURES[figure]
-    yield from [f"{title}, {scenarios[0].table}:", "", f"| | without | {' | '.join(ways)} | runs |", "| --- |" + " --- |" * (len(ways) + 2)]
+    yield from [f"{title}, {scenarios[0].table}:", "", f"| | {scenarios[0].base.name} | {' | '.join(ways)} | runs |", "| --- |" + " --- |" * (len(ways) + 2)]
     for scenario in scenarios:
         theirs = results[scenario.name, scenario.base.name, figure]
         promised = dict(zip(scenario.figures, scenario.promised)).get(figure)

@@ -21,6 +21,7 @@ SENDFILE = ("UseSendfile on",)
 WITHOUT, AGAIN = Way("without"), Way("without, again")
 WITH = Way("with", ON)
 LISTED = Way("listed", ON + ("TransferMMapFile {files}/data*",))
+HOT = Way("hot", ON + ("TransferMMapHot 64 MB",))
 READ = Way("with, all reads by the kernel", ON + ("TransferMMapMinSize 1000 GB",))
 MAPPED = Way("with, all windows mapped", ON, forced="map")
 SNDBUF = [Way(f"sndbuf {size >> 10} KB", server_alone=(f"SocketOptions sndbuf {size}",)) for size in (256 << 10, MIB)]
@@ -167,6 +168,9 @@ def everything():
                  promised=(1.02, None)),
         small(4 << 10, 400), small(64 << 10, 200), small(MIB, 100),
         small(4 << 10, 400, "sessions"), small(64 << 10, 200, "sessions"), small(MIB, 100, "sessions"),
+        *(Scenario(f"400 files of 4 KiB, {text}: TransferMMapHot", [Way("off, again", ON), HOT], base=Way("off", ON), size=4 << 10,
+                   times=400, protocol=protocol, figures=("cpu",), table="TransferMMapHot")
+          for text, protocol in (("in one session", "ftp"), ("20 a session", "sessions"))),
         Scenario("plain, 128 MiB: buffers", BUFFERS, figures=("cpu",), table="buffers"),
         Scenario("plain, 128 MiB: buffers", BUFFERS, place=LOOPBACK, figures=("cpu",), table="buffers"),
         Scenario("400 files of 4 KiB: buffers", BUFFERS, size=4 << 10, times=400, figures=("cpu",), table="buffers"),

@@ -35,8 +35,9 @@ static void unescape(char *text)
     *to = '\0';
 }
 
-/* Lines of mountinfo, proc(5): "ID ID DEVICE ROOT MOUNTPOINT ...". @return false: no such mount */
-static bool find_point(int mount, char *point)
+/* Lines of mountinfo, proc(5): "ID ID DEVICE ROOT MOUNTPOINT ...". A root directory that is not a
+ * mount point, as in a plain chroot, is not among them, so it is the last resort. */
+static void find_point(int mount, char *point)
 {
     char *line = NULL;
     size_t room = 0;
@@ -49,9 +50,9 @@ static bool find_point(int mount, char *point)
     free(line);
     if (list != NULL)
         (void)fclose(list);
-    if (found)
-        unescape(point);
-    return found;
+    if (!found)
+        memcpy(point, "/", sizeof "/");
+    unescape(point);
 }
 
 /* Open with O_PATH first: a mount point may be a device, or hidden by another mount.
@@ -85,7 +86,8 @@ static int open_mount(int mount)
         mounts[i].mount = mount;
         mounts[i].fd = -1;
         mount_count++;
-        if (!find_point(mount, point) || watchdog_is_hung(point))
+        find_point(mount, point);
+        if (watchdog_is_hung(point))
             return -1;
         watchdog_touch(point);
         mounts[i].fd = open_point(mount, point);
