@@ -3,10 +3,11 @@
 
     zipf.py tree DIRECTORY FILES MEAN             make files of lognormal sizes, 4 KiB to 512 MiB, of MEAN KiB on average
     zipf.py oracle DIRECTORY S SEED MIB           print the paths of the most popular files that fit into so much
-    zipf.py clients DIRECTORY S SEED COUNT URL    download COUNT files by four clients; print "seconds bytes" of each
+    zipf.py clients DIRECTORY S SEED DRAW COUNT URL    download COUNT files by four clients; print "seconds bytes" of each
     zipf.py crawl DIRECTORY                       read the whole tree over and over; on SIGTERM print the bytes from disk
 
-SEED says which files are popular: another one is another popularity.
+SEED chooses which files are popular. DRAW chooses which of them are downloaded: the measured downloads must not repeat
+those that were counted before.
 """
 
 import concurrent.futures
@@ -65,11 +66,10 @@ def run_client(url, names):
     return times
 
 
-def run_clients(directory, s, seed, count, url):
+def run_clients(directory, s, seed, draw, count, url):
     names = ranked(directory, seed)
     weights = list(itertools.accumulate((rank + 1) ** -float(s) for rank in range(len(names))))
-    draw = random.Random(f"downloads {seed}")
-    chosen = draw.choices(names, cum_weights=weights, k=int(count))
+    chosen = random.Random(f"downloads {seed} {draw}").choices(names, cum_weights=weights, k=int(count))
     with concurrent.futures.ThreadPoolExecutor(CLIENTS) as threads:
         url = urllib.parse.urlsplit(url)
         for times in threads.map(lambda first: run_client(url, chosen[first::CLIENTS]), range(CLIENTS)):

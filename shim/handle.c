@@ -16,8 +16,8 @@
 enum { MOST_MOUNTS = 16 };
 
 static struct {
-    int mount, fd; /* -1: not supported */
-    char point[PATH_MAX];
+    int mount, fd;  /* -1: not supported */
+    char label[24]; /* for the watchdog: no path, which may have others below it */
 } mounts[MOST_MOUNTS];
 static unsigned mount_count;
 
@@ -81,32 +81,37 @@ static int open_mount(int mount)
         handle_close_mounts();
         i = 0;
     }
-    char *point = mounts[i].point;
     if (i == mount_count) {
+        char point[PATH_MAX];
         mounts[i].mount = mount;
         mounts[i].fd = -1;
         mount_count++;
-        find_point(mount, point);
-        if (watchdog_is_hung(point))
+        (void)snprintf(mounts[i].label, sizeof mounts[i].label, "mount %d", mount);
+        if (watchdog_is_hung(mounts[i].label))
             return -1;
-        watchdog_touch(point);
+        watchdog_touch(mounts[i].label);
+        find_point(mount, point);
         mounts[i].fd = open_point(mount, point);
     }
     if (mounts[i].fd != -1)
-        watchdog_touch(point);
+        watchdog_touch(mounts[i].label);
     return mounts[i].fd;
 }
 
-int handle_find(const struct handle *handle)
+int handle_find(const struct handle *handle, uint64_t device, uint64_t inode, struct stat64 *status)
 {
     struct handle copy = *handle; /* the kernel's structure is not const */
-    int mount =
-        handle->bytes > 0 && handle->bytes <= sizeof handle->data ? open_mount(handle->mount) : -1;
+    int fd = -1, mount = open_mount(handle->mount);
 
+    errno = EXDEV;
+    if (mount != -1)
+        fd = open_by_handle_at(mount, (struct file_handle *)(void *)&copy, O_PATH | O_CLOEXEC);
+    if (fd == -1 || (fstat64(fd, status) == 0 && S_ISREG(status->st_mode) && status->st_nlink > 0 &&
+                     status->st_dev == device && status->st_ino == inode))
+        return fd;
+    libc_close(fd);
     errno = ESTALE;
-    return mount != -1
-               ? open_by_handle_at(mount, (struct file_handle *)(void *)&copy, O_PATH | O_CLOEXEC)
-               : -1;
+    return -1;
 }
 
 /* O_NONBLOCK: it may be leased. */
@@ -131,7 +136,7 @@ bool handle_allowed(void)
     struct handle any = {.bytes = 8, .type = 1};
     int root = libc_next(open64)("/", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int fd = open_by_handle_at(root, (struct file_handle *)(void *)&any, O_PATH | O_CLOEXEC);
-    bool allowed = fd != -1 || errno != EPERM;
+    bool allowed = fd != -1 || errno == ESTALE;
 
     libc_close(fd);
     libc_close(root);
@@ -143,5 +148,6 @@ bool handle_exists(const char *path)
     struct handle handle = {.bytes = sizeof handle.data};
     int mount;
 
-    return name_to_handle_at(AT_FDCWD, path, (struct file_handle *)(void *)&handle, &mount, 0) == 0;
+    return name_to_handle_at(AT_FDCWD, path, (struct file_handle *)(void *)&handle, &mount,
+                             AT_SYMLINK_FOLLOW) == 0;
 }

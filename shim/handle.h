@@ -8,13 +8,18 @@
 #include "heat.h"
 
 #include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
 
 /*
  * Open a handle's file with O_PATH. For a child of the watchdog.
- * @return descriptor; -1: there is no such file, its mount is not visible or not supported, or
- *         handle_allowed() is false
+ * @param device, inode  what the file must have, as a session may have forged the handle
+ * @param status  out: of the file
+ * @return descriptor of a regular file; -1: ESTALE: it is deleted, or another file;
+ *         EXDEV: its mount is not visible, not supported, or hung; or errno of open_by_handle_at(2)
  */
-int handle_find(const struct handle *handle);
+int handle_find(const struct handle *handle, uint64_t device, uint64_t inode,
+                struct stat64 *status);
 
 /* Open the file of an O_PATH descriptor for reading. @return descriptor; -1: errno of open(2) */
 int handle_reopen(int fd);

@@ -44,7 +44,7 @@ struct count {
 struct record {
     uint64_t sum, device, inode;
     struct handle handle;
-    uint32_t unused;
+    uint32_t pages;
 };
 enum { WORDS = sizeof(struct record) / sizeof(uint64_t) };
 
@@ -56,7 +56,7 @@ static struct table {
     _Atomic int failure;
 } * table; /* NULL: this process does not count */
 
-_Static_assert(sizeof(struct table) <= HEAT_BYTES, "the table's size");
+_Static_assert(sizeof(struct table) <= STATUS_HEAT_BYTES, "the table's size");
 _Static_assert(sizeof(struct record) % sizeof(uint64_t) == 0, "words");
 _Static_assert(sizeof(struct file_handle) == offsetof(struct handle, data) &&
                    offsetof(struct file_handle, handle_type) == offsetof(struct handle, type),
@@ -178,10 +178,18 @@ static uint64_t sum_of(const struct record *record)
     return sum;
 }
 
+static uint32_t pages_of(off64_t size)
+{
+    uint64_t pages = ((uint64_t)size + 4095) / 4096;
+
+    return pages < UINT32_MAX ? (uint32_t)pages : UINT32_MAX;
+}
+
 static void write_record(unsigned entry, const struct counted *file, int fd)
 {
     struct record record = {.device = file->device,
                             .inode = file->inode,
+                            .pages = pages_of(file->size),
                             .handle = {.bytes = sizeof record.handle.data}};
     struct file_handle *handle = (struct file_handle *)(void *)&record.handle;
     uint64_t words[WORDS];
@@ -211,9 +219,8 @@ static struct record read_record(const _Atomic uint64_t *from)
 
 /* ---- counting ---- */
 
-/* Admit one in (heat + weight) / weight: "Randomized Admission Policy", Ben Basat, Einziger,
- * Friedman and Kassner, INFOCOM 2017. Space-Saving admits all, so a crawl would replace all
- * entries. */
+/* True with a chance of weight / (heat + weight): "Randomized Admission Policy", Ben Basat,
+ * Einziger, Friedman and Kassner, INFOCOM 2017. docs/design.md, "The hot set". */
 static bool is_admitted(uint64_t key, uint32_t heat, uint32_t weight)
 {
     static _Atomic uint64_t drawn;
@@ -244,7 +251,7 @@ static void add(struct bucket *bucket, unsigned way, uint32_t weight, uint16_t s
 
     count.heat += weight;
     count.asked = true;
-    /* if two sessions add at the same time, one of both is lost */
+    /* one download is lost if two sessions add at the same time */
     if (atomic_compare_exchange_strong(&bucket->counts[way], &word, pack(count)) && asks)
         write_record((unsigned)(bucket - table->buckets) * WAYS + way, file, (int)(file - counted));
 }
@@ -328,25 +335,52 @@ void heat_closing(int fd)
     errno = saved;
 }
 
+void heat_reused(int fd)
+{
+    struct counted *file = find_counted(fd);
+
+    if (file != NULL)
+        atomic_store_explicit(&file->counts, false, memory_order_relaxed);
+}
+
 /* ---- the keeper ---- */
+
+/* Ask again for a handle that was not stored, as its session was killed. Reset what has cooled
+ * down, as its step comes round again after a year. @return false: no handle, or no heat */
+static bool mend(_Atomic uint64_t *word, struct count count, bool stored)
+{
+    uint64_t former = atomic_load(word);
+
+    if (count.heat == 0)
+        count = (struct count){.step = count.step};
+    else if (count.asked && !stored)
+        count.asked = false;
+    else
+        return count.asked;
+    if (former != 0)
+        (void)atomic_compare_exchange_strong(word, &former, pack(count));
+    return false;
+}
 
 size_t heat_list(struct heat_file *files, uint64_t *all)
 {
-    const struct table *shared = status_heat();
+    struct table *shared = status_heat();
     uint16_t step = step_now();
     size_t found = 0;
 
     *all = 0;
     for (unsigned entry = 0; shared != NULL && entry < HEAT_FILES; entry++) {
-        const struct bucket *bucket = &shared->buckets[entry / WAYS];
+        struct bucket *bucket = &shared->buckets[entry / WAYS];
         uint64_t key = atomic_load(&bucket->keys[entry % WAYS]);
-        struct count count = unpack(atomic_load(&bucket->counts[entry % WAYS]), step);
-        struct record record = read_record(shared->records[entry]);
         if (key == 0)
             continue;
+        _Atomic uint64_t *word = &bucket->counts[entry % WAYS];
+        struct count count = unpack(atomic_load(word), step);
+        struct record record = read_record(shared->records[entry]);
         *all += certain(count);
-        if (count.asked && key == key_of(record.device, record.inode))
-            files[found++] = (struct heat_file){record.device, record.inode, certain(count), entry};
+        if (mend(word, count, key == key_of(record.device, record.inode)))
+            files[found++] = (struct heat_file){record.device, record.inode, certain(count),
+                                                record.pages, entry};
     }
     return found;
 }
@@ -361,12 +395,11 @@ bool heat_handle(const struct heat_file *file, struct handle *handle)
            record.inode == file->inode && handle->bytes > 0 && handle->bytes <= sizeof handle->data;
 }
 
-void heat_ask_again(const struct heat_file *file)
+void heat_forget(const struct heat_file *file)
 {
     struct table *shared = status_heat();
 
-    atomic_fetch_and(&shared->buckets[file->entry / WAYS].counts[file->entry % WAYS],
-                     ~(UINT64_C(1) << (HEAT_BITS + ERROR_BITS)));
+    atomic_store(&shared->buckets[file->entry / WAYS].counts[file->entry % WAYS], 0);
 }
 
 int heat_failure(void)

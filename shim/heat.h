@@ -19,9 +19,8 @@
 #include <sys/types.h>
 
 enum {
-    HEAT_ONE = 256,      /* one download: as many bytes as the file has */
-    HEAT_FILES = 5120,   /* entries of the table */
-    HEAT_BYTES = 1 << 20 /* upper bound of the table's size */
+    HEAT_ONE = 256,   /* one download: as many bytes as the file has */
+    HEAT_FILES = 5120 /* entries of the table */
 };
 
 /* A file handle, open_by_handle_at(2). Starts with a struct file_handle. */
@@ -49,11 +48,15 @@ void heat_moved(int fd, off64_t offset);
 /* The descriptor is about to be closed: count what was sent. */
 void heat_closing(int fd);
 
+/* The number may be another file's by now: count nothing of it. */
+void heat_reused(int fd);
+
 /* ---- the keeper ---- */
 
 struct heat_file {
     uint64_t device, inode;
     uint32_t downloads; /* recent ones, a lower bound, in 1/HEAT_ONE */
+    uint32_t pages;     /* its size in 4 KiB, as a session says */
     unsigned entry;
 };
 
@@ -67,9 +70,8 @@ size_t heat_list(struct heat_file *files, uint64_t *all);
 /* Copy the handle of a listed entry. @return false: it is half written or forged */
 bool heat_handle(const struct heat_file *file, struct handle *handle);
 
-/* Have the next session store the handle again, because this one is stale: the inode number may
- * belong to another file by now. */
-void heat_ask_again(const struct heat_file *file);
+/* Forget a file that is gone. Its inode number may belong to another file by now. */
+void heat_forget(const struct heat_file *file);
 
 /* @return the last errno of name_to_handle_at(2); 0: it has not failed */
 int heat_failure(void);

@@ -6,6 +6,7 @@
 #include "memory_limits.h"
 #include "watchdog.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <limits.h>
@@ -16,11 +17,8 @@
 #include <time.h>
 #include <unistd.h>
 
-/* A file becomes hot at this heat: two downloads within half an hour. */
+/* A file becomes hot at this heat: two downloads, the first of them an hour old at most. */
 enum { LEAST = HEAT_ONE + HEAT_ONE / 2 };
-
-/* Stop after so many files that do not fit. */
-enum { MOST_MISFITS = 64 };
 
 struct candidate {
     struct heat_file file;
@@ -32,8 +30,7 @@ struct choice {
     struct listed *found;
     uint64_t most, taken;        /* bytes */
     uint64_t fresh, taken_fresh; /* bytes */
-    unsigned misfits;
-    bool paced; /* new files have to wait for the next look */
+    bool paced;                  /* new files have to wait for the next look */
 };
 
 /* ---- ranking ---- */
@@ -85,8 +82,8 @@ static struct candidate *rank(const struct listed *held, size_t *count)
 
 /* ---- what a status may show ---- */
 
-/* True if all local users may reach the file by this path, and read it: else a session that forges
- * handles would learn names and sizes. */
+/* True if all local users may reach the file by this path, and read it. Other names and sizes are
+ * not shown: a session that forges handles would learn them. */
 static bool is_public(const char *path, const struct stat64 *file)
 {
     struct stat64 status;
@@ -94,12 +91,13 @@ static bool is_public(const char *path, const struct stat64 *file)
 
     watchdog_touch(path);
     if (path[0] != '/' || lstat64(path, &status) == -1 || status.st_dev != file->st_dev ||
-        status.st_ino != file->st_ino || (status.st_mode & S_IROTH) == 0)
+        status.st_ino != file->st_ino || (~status.st_mode & (S_IRGRP | S_IROTH)) != 0)
         return false;
     (void)snprintf(part, sizeof part, "%s", path);
     for (char *end = strrchr(part, '/'); end != NULL; end = strrchr(part, '/')) {
         end[end == part] = '\0'; /* the last is "/" */
-        if (lstat64(part, &status) == -1 || (~status.st_mode & (S_IROTH | S_IXOTH)) != 0)
+        if (lstat64(part, &status) == -1 ||
+            (~status.st_mode & (S_IRGRP | S_IXGRP | S_IROTH | S_IXOTH)) != 0)
             return false;
         if (end == part)
             break;
@@ -107,81 +105,89 @@ static bool is_public(const char *path, const struct stat64 *file)
     return true;
 }
 
-/* @param path  out: PATH_MAX bytes; if the path is not public, device and inode
- * @return true: it is public */
-static bool name_file(int fd, const struct stat64 *status, char *path)
+/* @param path  out: PATH_MAX bytes */
+static void read_path(int fd, char *path)
 {
     char link[32];
 
     (void)snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
     ssize_t length = readlink(link, path, PATH_MAX - 1);
     path[length > 0 ? length : 0] = '\0';
-    if (is_public(path, status))
-        return true;
-    (void)snprintf(path, PATH_MAX, "inode %" PRIu64 " of device %u:%u", (uint64_t)status->st_ino,
-                   major(status->st_dev), minor(status->st_dev));
-    return false;
 }
 
 /* ---- choosing ---- */
 
-/* @return false: no room for it, or not at this look */
-static bool fits(struct choice *choice, const struct candidate *candidate, off64_t size)
+/* @return false: there is no room for it */
+static bool fits(const struct choice *choice, uint64_t size)
 {
     uint64_t taken = choice->taken;
-    bool fresh = candidate->held == NULL;
 
-    if (!limits_take(choice->most, &taken, size)) {
-        choice->misfits++;
-        return false;
-    }
-    uint64_t taken_fresh = choice->taken_fresh + (fresh ? taken - choice->taken : 0);
-    if (fresh && choice->taken_fresh > 0 && taken_fresh > choice->fresh)
-        choice->paced = true;
-    if (fresh && choice->paced)
-        return false;
-    choice->taken = taken;
-    choice->taken_fresh = taken_fresh;
-    return true;
+    return size <= INT64_MAX && limits_take(choice->most, &taken, (off64_t)size);
 }
 
-/* A session may have forged the handle: check that it is a file of that identity. */
-static bool is_file(int fd, const struct heat_file *file, struct stat64 *status)
+/* @return false: it has to wait for the next look */
+static bool is_in_pace(struct choice *choice, const struct candidate *candidate, uint64_t size)
 {
-    return fd != -1 && fstat64(fd, status) == 0 && S_ISREG(status->st_mode) &&
-           status->st_nlink > 0 && status->st_dev == file->device && status->st_ino == file->inode;
+    if (candidate->held != NULL)
+        return true;
+    choice->paced =
+        choice->paced || (choice->taken_fresh > 0 && choice->taken_fresh + size > choice->fresh);
+    return !choice->paced;
+}
+
+static void charge(struct choice *choice, const struct candidate *candidate, off64_t size)
+{
+    uint64_t taken = choice->taken;
+
+    if (candidate->held != NULL && candidate->held->problem != NULL)
+        return; /* it takes no memory */
+    (void)limits_take(choice->most, &choice->taken, size);
+    if (candidate->held == NULL)
+        choice->taken_fresh += choice->taken - taken;
 }
 
 static void take(struct choice *choice, const struct candidate *candidate, int fd,
                  const struct stat64 *status, const struct handle *handle)
 {
     char path[PATH_MAX];
-    bool is_shown = name_file(fd, status, path);
 
+    read_path(fd, path);
     if (watchdog_is_hung(path) || filesystem_of(fd, status) < FILESYSTEM_MAPPED ||
-        !fits(choice, candidate, status->st_size))
+        !fits(choice, (uint64_t)status->st_size) ||
+        !is_in_pace(choice, candidate, (uint64_t)status->st_size))
         return;
+    bool hidden = !is_public(path, status);
+    if (hidden)
+        (void)snprintf(path, sizeof path, "inode %" PRIu64 " of device %u:%u",
+                       (uint64_t)status->st_ino, major(status->st_dev), minor(status->st_dev));
     struct listed_file *file = listed_add_hot(choice->found, path, status, handle);
     if (file == NULL)
         return;
-    file->hidden = !is_shown;
+    charge(choice, candidate, status->st_size);
+    file->hidden = hidden;
     file->downloads = candidate->file.downloads;
     file->since = candidate->held != NULL ? candidate->held->since : time(NULL);
     file->order = candidate->held != NULL ? candidate->held->order : SIZE_MAX;
 }
 
+/* Open only what may be taken: each look may open thousands of files. */
 static void consider(struct choice *choice, const struct candidate *candidate)
 {
+    const struct heat_file *file = &candidate->file;
     struct stat64 status;
     struct handle handle;
+    int fd = -1;
 
-    if (find(choice->found, &candidate->file) != NULL)
+    if (find(choice->found, file) != NULL || (candidate->held == NULL && choice->paced) ||
+        !fits(choice, (uint64_t)file->pages * 4096))
         return;
-    int fd = heat_handle(&candidate->file, &handle) ? handle_find(&handle) : -1;
-    if (is_file(fd, &candidate->file, &status))
+    errno = ESTALE;
+    if (heat_handle(file, &handle))
+        fd = handle_find(&handle, file->device, file->inode, &status);
+    if (fd != -1)
         take(choice, candidate, fd, &status, &handle);
-    else
-        heat_ask_again(&candidate->file);
+    else if (errno == ESTALE)
+        heat_forget(file);
     libc_close(fd);
 }
 
@@ -204,26 +210,29 @@ static void sort(struct listed *found)
         found->files[i]->order = i;
 }
 
-static uint64_t bytes_of_listed(const struct listed *found, uint64_t memory)
+/* What the listed files will take. Those that could not be kept at the last look take nothing. */
+static uint64_t bytes_of_listed(const struct listed *found, const struct listed *held,
+                                uint64_t memory)
 {
     uint64_t taken = 0;
 
     for (size_t i = 0; i < found->hot; i++) {
-        if (found->files[i]->problem == NULL && !found->files[i]->skipped)
-            (void)limits_take(memory, &taken, found->files[i]->status.st_size);
+        const struct listed_file *file = found->files[i], *former = listed_find(held, file);
+        if (file->problem == NULL && !file->skipped && (former == NULL || former->problem == NULL))
+            (void)limits_take(memory, &taken, file->status.st_size);
     }
     return taken;
 }
 
 void hot_add(struct listed *found, const struct listed *held, const struct hot_limits *limits)
 {
-    uint64_t rest = limits->memory - bytes_of_listed(found, limits->memory);
+    uint64_t rest = limits->memory - bytes_of_listed(found, held, limits->memory);
     struct choice choice = {
         .found = found, .most = limits->hot < rest ? limits->hot : rest, .fresh = limits->fresh};
     size_t count;
     struct candidate *candidates = rank(held, &count);
 
-    for (size_t i = 0; i < count && candidates[i].score > 0 && choice.misfits < MOST_MISFITS; i++)
+    for (size_t i = 0; i < count && candidates[i].score > 0; i++)
         consider(&choice, &candidates[i]);
     free(candidates);
     sort(found);

@@ -34,7 +34,8 @@ enum { LEAST_SECONDS = 3, REST = 30 };
 #define LEAST_FRESH ((uint64_t)64 << 20)
 enum { FRESH_SHARE = 8 };
 
-/* Mapped by the master and its keepers only. Keepers are numbered, and keeper_end() takes one. */
+/* Mapped by the master and its keepers only. Keepers are numbered; keeper_end() uses up a number.
+ */
 static struct shared {
     atomic_uint newest;     /* the last one started */
     atomic_uint ready;      /* the last one that has read in its files */
@@ -58,6 +59,7 @@ static struct listed held;
 static double look_took; /* seconds */
 static struct status_keeper state;
 static bool handles_work;
+static bool follows;       /* another keeper, which holds its files until this one is ready */
 static double piece_since; /* seconds */
 
 /* ---- what ends a keeper ---- */
@@ -160,12 +162,27 @@ static void log_listed(double took)
              times > LOG_OF_A_KIND ? "; further changes are not logged" : "");
 }
 
+static void log_hot_problem(void)
+{
+    static bool logged;
+
+    for (size_t i = held.hot; i < held.count && !logged; i++) {
+        const struct listed_file *file = held.files[i];
+        if (file->problem == NULL)
+            continue;
+        logged = true;
+        log_line("TransferMMapHot: %s: %s; it is not kept in memory (no more such files are named)",
+                 file->path, file->problem);
+    }
+}
+
 /* Log the first ones only: the hot set changes all the time. */
 static void log_hot(void)
 {
     static bool logged;
     struct sum sum = sum_up(held.hot, held.count);
 
+    log_hot_problem();
     if (logged || sum.files == 0)
         return;
     logged = true;
@@ -272,14 +289,14 @@ static void read_in(void)
     listed_map(&held, state.most);
     state.state = STATUS_READING_IN;
     state.total = 0;
-    for (size_t i = 0; i < held.hot;
-         i++) /* the size of hot files is nobody's business but the keeper's */
+    /* without hot files, whose sizes may not be public */
+    for (size_t i = 0; i < held.hot; i++)
         state.total += held.files[i]->memory.mapping.length;
     piece_since = seconds(CLOCK_MONOTONIC);
     listed_read_in(&held, config->lock ? RESIDENCY_LOCK : RESIDENCY_READ, on_piece);
 }
 
-/* @param first  take all at once: the former keeper may have them in memory */
+/* @param first  take all at once if the former keeper has them in memory */
 static void add_hot(struct listed *found, bool first)
 {
     uint64_t machine = limits_memory();
@@ -287,7 +304,8 @@ static void add_hot(struct listed *found, bool first)
                                 .memory = config_max_memory(config, machine)};
     uint64_t part = limits.hot / FRESH_SHARE;
 
-    limits.fresh = first ? UINT64_MAX : part > LEAST_FRESH ? part : LEAST_FRESH;
+    state.most_hot = limits.hot;
+    limits.fresh = first && follows ? UINT64_MAX : part > LEAST_FRESH ? part : LEAST_FRESH;
     if (handles_work && limits.hot > 0)
         hot_add(found, &held, &limits);
 }
@@ -316,9 +334,11 @@ static void succeed(double since)
 
     listed_expand(&found, &config->files);
     add_hot(&found, first);
-    if (!first && listed_is_same(&held, &found))
-        _exit(0);
     bool listed_changed = first || !is_listed_same(&former, &found);
+    /* while something hangs, its pages are kept: a list without it is for changes of listed files
+     */
+    if (!listed_changed && (watchdog_has_hung() || listed_is_same(&held, &found)))
+        _exit(0);
     held = found;
     read_in();
     if (!goes_on() || is_replaced())
@@ -365,8 +385,7 @@ static void log_hung(void)
         log_line("TransferMMapFile: ... no answer from more (not named here)");
     else if (named <= LOG_OF_A_KIND)
         log_line("TransferMMapFile %s: no answer for %d s, or what looked at it was killed; it is "
-                 "passed over, and tried again after a "
-                 "minute",
+                 "skipped, and tried again after a minute",
                  watchdog_hung_path(), WATCHDOG_SECONDS);
     status_set_keeper(&state);
 }
@@ -510,7 +529,9 @@ static void run(void *directives)
     (void)setlocale(LC_ALL, "C"); /* wildcards are matched byte by byte */
     state.since = time(NULL);
     state.most_hot = config_hot(config, limits_memory());
-    handles_work = handle_allowed();
+    handles_work = state.most_hot > 0 && handle_allowed();
+    follows =
+        process_look(atomic_load(&shared->process), atomic_load(&shared->start)) == PROCESS_ALIVE;
     if (state.most_hot > 0 && !handles_work)
         log_line("TransferMMapHot: the keeper may not open files by their handles, and keeps the "
                  "listed files only; it needs CAP_DAC_READ_SEARCH");

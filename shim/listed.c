@@ -257,9 +257,12 @@ static bool is_same_file(const struct listed_file *held, const struct listed_fil
 {
     const struct stat64 *a = &held->status, *b = &found->status;
 
-    return strcmp(held->path, found->path) == 0 && held->skipped == found->skipped &&
-           !held->leased && a->st_dev == b->st_dev && a->st_ino == b->st_ino &&
-           a->st_size == b->st_size && filesystem_same_time(&a->st_mtim, &b->st_mtim) &&
+    /* a hot file has any of its names */
+    bool same =
+        held->handle != NULL ? held->hidden == found->hidden : strcmp(held->path, found->path) == 0;
+    return same && held->skipped == found->skipped && !held->leased && a->st_dev == b->st_dev &&
+           a->st_ino == b->st_ino && a->st_size == b->st_size &&
+           filesystem_same_time(&a->st_mtim, &b->st_mtim) &&
            (held->problem == NULL || filesystem_same_time(&a->st_ctim, &b->st_ctim));
 }
 
@@ -299,16 +302,14 @@ static bool fail_by_filesystem(struct listed_file *file, int fd, enum filesystem
                 kind == FILESYSTEM_HOLES ? " where a file has holes" : "");
 }
 
-/* Open with O_PATH first: a forged handle may lead to a device. @return descriptor; -1: errno */
+/* @return descriptor; -1: errno */
 static int open_hot(const struct listed_file *file)
 {
     struct stat64 status;
-    int fd = -1, found = handle_find(file->handle);
+    int found = handle_find(file->handle, file->identity.device, file->identity.inode, &status);
 
-    errno = ESTALE;
-    if (found != -1 && fstat64(found, &status) == 0 && S_ISREG(status.st_mode) &&
-        status.st_dev == file->identity.device && status.st_ino == file->identity.inode)
-        fd = handle_reopen(found);
+    watchdog_touch(file->path); /* not the mount's fault from here on */
+    int fd = found != -1 ? handle_reopen(found) : -1;
     libc_close(found);
     return fd;
 }

@@ -327,7 +327,7 @@ void status_file_read(dev_t device, ino64_t inode, uint64_t bytes, uint64_t byte
 {
     struct status_file *file = find(device, inode);
 
-    if (file == NULL)
+    if (file == NULL || file->identity.size == 0) /* hidden: its bytes would tell its size */
         return;
     atomic_fetch_add_explicit(&file->bytes, bytes, memory_order_relaxed);
     atomic_fetch_add_explicit(&file->bytes_kernel, bytes_kernel, memory_order_relaxed);

@@ -199,6 +199,7 @@ void stream_forget(int fd)
 {
     struct stream *stream = stream_enter(fd);
 
+    heat_reused(fd);
     if (stream == NULL)
         return;
     end(stream, atomic_load(&stream->offset), STREAM_REUSED);

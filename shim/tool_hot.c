@@ -7,7 +7,7 @@
 
 bool tool_is_named(const struct status_file *file)
 {
-    return file->path[0] == '/' && file->identity.size > 0;
+    return file->identity.size > 0;
 }
 
 double tool_downloads(uint64_t downloads)
@@ -81,8 +81,8 @@ void tool_print_suggestion(const struct tool_snapshot *snapshot, FILE *out)
 
     for (size_t i = snapshot->listed; i < snapshot->count; i++) {
         const struct status_file *file = &snapshot->files[i];
-        /* "\xHH" stands for what can't be printed */
-        if (!tool_is_named(file) || strstr(file->path, "\\x") != NULL) {
+        /* "\xHH" stands for what can't be printed, "..." for the beginning of a long path */
+        if (!tool_is_named(file) || file->path[0] != '/' || strstr(file->path, "\\x") != NULL) {
             left_out++;
             continue;
         }
@@ -91,6 +91,7 @@ void tool_print_suggestion(const struct tool_snapshot *snapshot, FILE *out)
         (void)fputc('\n', out);
     }
     if (left_out > 0)
-        (void)fprintf(out, "# %zu more, whose paths are not public or can't be printed\n",
+        (void)fprintf(out,
+                      "# %zu more, whose paths are not public, too long, or can't be printed\n",
                       left_out);
 }

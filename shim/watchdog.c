@@ -71,6 +71,15 @@ bool watchdog_is_hung(const char *path)
     return false;
 }
 
+bool watchdog_has_hung(void)
+{
+    for (const struct hung *entry = hung; entry < hung + MOST_HUNG; entry++) {
+        if (entry->path != NULL)
+            return true;
+    }
+    return false;
+}
+
 static size_t directory_length(const char *path)
 {
     const char *slash = strrchr(path, '/');

@@ -49,6 +49,9 @@ void watchdog_kill(void);
  * there has ended by then. */
 bool watchdog_is_hung(const char *path);
 
+/* True if that is so of any path. */
+bool watchdog_has_hung(void);
+
 /* ---- the child ---- */
 
 /* Call this before each step that may hang: it restarts the clock. */

@@ -1,6 +1,6 @@
 #!/usr/bin/env bats
-# TransferMMapHot: keep the files that clients download most, while files change, the keeper dies, and a session forges
-# all that it can write.
+# TransferMMapHot: keep the files that clients download most. Files change, the keeper is killed, and a session
+# overwrites all shared memory.
 
 # shellcheck disable=SC2030,SC2031 # a test's variables are its own
 
@@ -30,7 +30,7 @@ needs_handles() {
     fi
 }
 
-# Start a server that keeps so much, with further directives.
+# Start a server with this TransferMMapHot, and with further directives.
 serve() {
     directives 'TransferMMapEngine on' "TransferMMapHot $1" "${@:2}"
     server_start preloaded
@@ -227,9 +227,9 @@ in_json() {
     is_kept small
 }
 
-# ---- where it can't be had ----
+# ---- where it can't work ----
 
-# So many calls by sessions: not by the first process, nor by the keeper.
+# Count the calls of this name in all processes but the master.
 calls() {
     awk -v name="$1" 'NR == 1 { master = $1 } $1 != master && index($2, name "(") == 1 { count++ } END { print count + 0 }' \
         "$server/trace"
@@ -237,7 +237,7 @@ calls() {
 
 # Trace three downloads of a small file. The rest of the arguments is the server's environment.
 trace() {
-    setsid strace -f -o "$server/trace" -e 'trace=name_to_handle_at,lseek,geteuid' \
+    setsid strace -f -o "$server/trace" -e 'trace=name_to_handle_at,open_by_handle_at,lseek,geteuid' \
         env "$@" "$proftpd" -n -c "$server/proftpd.conf" </dev/null >>"$server/log" 2>&1 3>&- &
     echo $! >"$server/group"
     server_await server_is_up
@@ -248,7 +248,7 @@ trace() {
     made=$(calls name_to_handle_at):$(calls lseek):$(calls geteuid)
 }
 
-@test "off, the default, asks for no handle, and makes no call more; on, it asks for one at the second download" {
+@test "by default it is off and adds no system call; on, it asks for a handle at the second download" {
     needs_insight
     local made stock preloaded=("LD_PRELOAD=$library" "XFERMMAP_CONF=$server/preload.conf")
     trace
@@ -256,6 +256,9 @@ trace() {
     directives 'TransferMMapEngine on' 'TransferMMapHot off'
     trace "${preloaded[@]}"
     [[ $stock == 0:* && $made == "$stock" ]]
+    directives 'TransferMMapEngine on' "TransferMMapFile $files/small"
+    trace "${preloaded[@]}"
+    [[ $(calls open_by_handle_at) -eq 0 ]]
     directives 'TransferMMapEngine on' 'TransferMMapHot 64 MB'
     trace "${preloaded[@]}"
     [[ $made == 1:* && $made != "1:${stock#*:}" ]]
@@ -294,7 +297,7 @@ trace() {
     [[ $output == *'nor kept when it is hot: its file system has no file handles'* ]]
 }
 
-# ---- a session that lies ----
+# ---- a session that forges counts and handles ----
 
 # All that a session shares with others: the status file, and the anonymous memory behind it.
 shared_ranges() {
@@ -313,7 +316,7 @@ lie() {
     done < <(shared_ranges)
 }
 
-@test "a session that overwrites all shared memory with random bytes harms nobody" {
+@test "if a session overwrites all shared memory with random bytes, downloads and limits hold" {
     needs_insight
     serve '16 MB' "TransferMMapFile $files/small"
     download 3 big

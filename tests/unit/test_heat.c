@@ -258,7 +258,7 @@ HEAT_TEST(a_table_full_of_lies)
         for (unsigned entry = 0; entry < HEAT_FILES; entry += 100) {
             struct heat_file file = {.entry = entry};
             handles += heat_handle(&file, &handle);
-            heat_ask_again(&file);
+            heat_forget(&file);
         }
         for (uint64_t inode = 0; inode < 1000; inode++)
             download_times(inode, 3);
@@ -283,10 +283,49 @@ HEAT_TEST(a_record_that_is_half_written)
     require(!heat_handle(find(1), &again));
     download(1, SIZE);
     require(!heat_handle(find(1), &again));
-    heat_ask_again(find(1));
+    heat_forget(find(1));
     require(find(1) == NULL);
     download(1, SIZE);
     require(heat_handle(find(1), &again) && memcmp(&again, &handle, sizeof handle) == 0);
+}
+
+/* As after a session that was killed before it could store the handle. */
+HEAT_TEST(a_handle_that_was_not_stored_is_asked_for_again)
+{
+    unsigned char *table, *data;
+    struct handle handle;
+
+    needs_handles();
+    table = status_heat();
+    require(heat_handle(find(1), &handle));
+    data = memmem(table, STATUS_HEAT_BYTES, handle.data, handle.bytes);
+    require(data != NULL);
+    data[-16]++; /* the record's inode */
+    require(find(1) == NULL);
+    download(1, SIZE);
+    require(heat_handle(find(1), &handle));
+}
+
+/* The steps of a count come round again. */
+HEAT_TEST(what_has_cooled_down_stays_cold)
+{
+    needs_handles();
+    now += 1000;
+    require(heat(1) == 0);
+    now += 65536 - 1000 + 5;
+    require(heat(1) == 0);
+    download_times(1, 2);
+    require(heat(1) == 2 * HEAT_ONE);
+}
+
+HEAT_TEST(a_descriptor_of_another_file_does_not_count)
+{
+    needs_handles();
+    open_file(1);
+    heat_sent(fd, SIZE);
+    heat_reused(fd);
+    heat_closing(fd);
+    require(heat(1) == 2 * HEAT_ONE);
 }
 
 HEAT_TEST(a_file_without_a_handle_is_not_listed)
@@ -325,6 +364,9 @@ int main(void)
         TEST(counts_do_not_overflow),
         TEST(a_table_full_of_lies),
         TEST(a_record_that_is_half_written),
+        TEST(a_handle_that_was_not_stored_is_asked_for_again),
+        TEST(what_has_cooled_down_stays_cold),
+        TEST(a_descriptor_of_another_file_does_not_count),
         TEST(a_file_without_a_handle_is_not_listed),
         TEST(without_shared_memory_nothing_is_counted),
     };

@@ -7,9 +7,11 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -126,6 +128,19 @@ HOT_TEST(the_hottest_that_fit)
     require(found.count == 4);
 }
 
+/* Its root directory is not in /proc/self/mountinfo. */
+HOT_TEST(in_a_chroot_that_is_no_mount_point)
+{
+    if (unshare(CLONE_NEWNS) == -1 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == -1)
+        return;
+    require(mkdir("proc", 0755) == 0 && mount("proc", "proc", "proc", 0, NULL) == 0);
+    require(chroot(".") == 0);
+    make("a", 4 * KIB);
+    download("a", 2);
+    struct listed found = choose(&nothing);
+    require(has(&found, "a"));
+}
+
 HOT_TEST(what_is_chosen_can_be_read_in)
 {
     make("a", 400 * KIB);
@@ -240,7 +255,7 @@ HOT_TEST(deleted_replaced_and_emptied_files_leave)
     require(found.count == 2);
 }
 
-HOT_TEST(an_inode_that_is_used_again_gets_another_handle)
+HOT_TEST(an_inode_that_is_used_again_is_another_file)
 {
     struct stat64 former, status;
     int tries = 0;
@@ -256,6 +271,8 @@ HOT_TEST(an_inode_that_is_used_again_gets_another_handle)
     } while (status.st_ino != former.st_ino && ++tries < 10);
     if (status.st_ino != former.st_ino)
         return;
+    require(choose(&nothing).count == 0);
+    download("a", 1);
     require(choose(&nothing).count == 0);
     download("a", 1);
     struct listed found = choose(&nothing);
@@ -369,13 +386,14 @@ int main(void)
 #define TEST(name) cmocka_unit_test(name)
     static const struct CMUnitTest tests[] = {
         TEST(the_hottest_that_fit),
+        TEST(in_a_chroot_that_is_no_mount_point),
         TEST(what_is_chosen_can_be_read_in),
         TEST(listed_files_come_first),
         TEST(files_of_equal_heat_do_not_push_each_other_out),
         TEST(the_order_stays_while_the_set_does),
         TEST(some_new_files_at_a_time),
         TEST(deleted_replaced_and_emptied_files_leave),
-        TEST(an_inode_that_is_used_again_gets_another_handle),
+        TEST(an_inode_that_is_used_again_is_another_file),
         TEST(a_name_that_not_everyone_may_see_is_not_shown),
         TEST(a_handle_has_to_be_that_of_the_file),
         TEST(only_regular_files_are_kept),
