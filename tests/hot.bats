@@ -100,12 +100,14 @@ in_json() {
 }
 
 @test "status shows the hot files, what share of the bytes was kept, and the list that would keep them" {
-    make_file 'odd "na\me" [x] 100%{env:HOME}*' 6000
+    local odd='odd "na\me" [x] 100%{env:HOME}*'
+    make_file "$odd" 6000
     make_file listed 7000
     serve '64 MB' "TransferMMapFile $files/listed"
     download 3 big
     download 2 listed
     for _ in 1 2; do ftp_get 'odd%20%22na%5Cme%22%20%5Bx%5D%20100%25%7Benv%3AHOME%7D%2A' >/dev/null; done
+    server_await is_hot "$odd"
     server_await is_hot big
     server_await is_shown big
     download 1 big
