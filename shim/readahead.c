@@ -102,16 +102,21 @@ void readahead_take_over(int fd, off64_t offset, off64_t size)
     ask(fd, offset, size - offset < 2 * CHUNK ? size - offset : 2 * CHUNK);
 }
 
-size_t readahead_stride(int fd, off64_t offset, size_t length)
+/* A look at a page that is not cached makes the kernel read it, a request of its own. So look again
+ * only when the reader has come there. */
+size_t readahead_stride(struct readahead *reader, int fd, off64_t offset, size_t length)
 {
-    size_t warm = 0;
+    size_t warm = 0, least = length < (size_t)CHUNK ? length : (size_t)CHUNK;
 
-    while (warm < length) {
+    if (offset == reader->next && offset < reader->cold)
+        return least;
+    reader->cold = 0;
+    while (warm < length && reader->cold == 0) {
         size_t next = length - warm < (size_t)GROUP ? length : warm + (size_t)GROUP;
-        if (!is_cached(fd, offset + (off64_t)next - 1))
-            break;
-        warm = next;
+        if (is_cached(fd, offset + (off64_t)next - 1))
+            warm = next;
+        else
+            reader->cold = offset + (off64_t)next;
     }
-    size_t least = length < (size_t)CHUNK ? length : (size_t)CHUNK;
     return warm > least && is_cached(fd, offset) ? warm : least;
 }

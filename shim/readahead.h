@@ -17,6 +17,7 @@ struct readahead {
     off64_t asked; /* up to where the disk was asked */
     off64_t group; /* the one that `warm` is about, counted from 1 */
     bool warm;     /* what is ahead is in the page cache */
+    off64_t cold;  /* readahead_stride() has looked up to here, and this was not */
 };
 
 /* How far ahead the disk is asked from now on, TransferMMapReadAhead; 0: not at all. */
@@ -41,6 +42,6 @@ bool readahead_follow(struct readahead *reader, int fd, off64_t offset, size_t l
 void readahead_take_over(int fd, off64_t offset, off64_t size);
 
 /* How much of `length` to send before the next look: as far as the page cache goes, or 1 MiB. */
-size_t readahead_stride(int fd, off64_t offset, size_t length);
+size_t readahead_stride(struct readahead *reader, int fd, off64_t offset, size_t length);
 
 #endif

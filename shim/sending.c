@@ -31,7 +31,7 @@ static size_t ask_ahead(int fd, const off64_t *offset, size_t left)
         if (begins && stream->filesystem == FILESYSTEM_FUSE)
             readahead_take_over(fd, from, stream->size);
         size_t rest = (uint64_t)(stream->size - from) < left ? (size_t)(stream->size - from) : left;
-        size_t stride = readahead_stride(fd, from, rest);
+        size_t stride = readahead_stride(&stream->reader, fd, from, rest);
         step = stride < rest ? stride : left;
         (void)readahead_follow(&stream->reader, fd, from, step, stream->size);
         atomic_flag_clear(&stream->busy);

@@ -70,6 +70,15 @@ farthest() {
     [[ $(kernel_calls fadvise64 data) -eq 0 ]]
 }
 
+# A look makes the kernel read the page.
+@test "of a cold file that sendfile sends, the page cache is looked at twice for each 8 MiB" {
+    start_traced 'UseSendfile on'
+    ftp_get disk/broken | cmp "$server/files/data" -
+    server_stop
+    [[ $(kernel_calls preadv2 disk/broken) -le 7 ]]
+    [[ $(asks) -gt 20 ]]
+}
+
 @test "on FUSE the kernel leaves reading ahead of sendfile to the library, and only there" {
     local way served
     for way in 'UseSendfile off' 'UseSendfile on'; do
