@@ -8,10 +8,12 @@
 #include <ftw.h>
 #include <inttypes.h>
 #include <limits.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -41,6 +43,12 @@ int munlock(const void *memory, size_t length)
 bool under_valgrind(void)
 {
     return getenv("UNDER_VALGRIND") != NULL;
+}
+
+void own_mounts(void)
+{
+    if (unshare(CLONE_NEWNS) == -1 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == -1)
+        _exit(1);
 }
 
 /* No test hangs forever. */

@@ -41,6 +41,10 @@ size_t mapped_bytes(const char *name);
  * byte. */
 bool under_valgrind(void);
 
+/* Take mounts of one's own, for a child: fails without CAP_SYS_ADMIN, and in a chroot whose root is
+ * no mount point. */
+void own_mounts(void);
+
 /* Run a function in a child. @return its wait status, waitpid(2); 0: it returned */
 int run_in_child(void (*function)(void));
 
