@@ -26,7 +26,7 @@ read_sizes() {
 }
 
 largest_read() {
-    read_sizes | tail -n 1
+    read_sizes "$@" | tail -n 1
 }
 
 # The server's read size without the library.
@@ -64,7 +64,7 @@ its_own_size() {
 }
 
 # Larger reads would not help the client: it waits for the rate limit in each case.
-@test "a throttled download is read by the server's own size, from memory and by the kernel" {
+@test "a throttled download is read in pieces no larger than the server's own, from memory and by the kernel" {
     local own size
     own=$(its_own_size)
     random_bytes 60000 >"$server/files/small"
@@ -74,13 +74,13 @@ its_own_size() {
     ftp_get small | cmp "$server/files/small" -
     ftps_get small | cmp "$server/files/small" -
     server_stop
-    [[ $(read_sizes) -eq $own ]]
-    [[ $(read_sizes small) -eq $own ]]
+    [[ $(largest_read) -gt 0 && $(largest_read) -le $own ]]
+    [[ $(largest_read small) -gt 0 && $(largest_read small) -le $own ]]
     export XFERMMAP_WAY=read # its reads must be visible
     start_traced 'TransferMMapMinSize 1'
     ftp_get data -r 0-299999 | cmp -n 300000 "$server/files/data" -
     server_stop
-    [[ $(largest_read) -eq $own ]]
+    [[ $(largest_read) -gt 0 && $(largest_read) -le $own ]]
 }
 
 # Download ranges, FIRST-LAST, in one session.
