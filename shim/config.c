@@ -116,8 +116,12 @@ bool config_engine_anywhere(const struct config *config)
     return config->engine;
 }
 
+bool config_is_hot(const struct config *config)
+{
+    return config_hot(config, UINT64_MAX) > 0;
+}
+
 bool config_keeps(const struct config *config)
 {
-    return (config->files.count > 0 || config_hot(config, UINT64_MAX) > 0) &&
-           config_engine_anywhere(config);
+    return (config->files.count > 0 || config_is_hot(config)) && config_engine_anywhere(config);
 }

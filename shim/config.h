@@ -69,6 +69,9 @@ uint64_t config_max_memory(const struct config *config, uint64_t machine);
 /* @return TransferMMapHot, bytes, in the same way; 0: off */
 uint64_t config_hot(const struct config *config, uint64_t machine);
 
+/* True if TransferMMapHot is not off. */
+bool config_is_hot(const struct config *config);
+
 /* True if files are to be kept in memory: listed or hot ones, and TransferMMapEngine is on for any
  * connection. */
 bool config_keeps(const struct config *config);

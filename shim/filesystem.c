@@ -91,23 +91,33 @@ uint64_t filesystem_mount(int fd)
 }
 
 /* Lines of mountinfo, proc(5): "ID ID DEVICE ROOT MOUNTPOINT OPTIONS ... - TYPE ..." */
-struct filesystem_name filesystem_name(pid_t process, uint64_t mount)
+bool filesystem_find(pid_t process, uint64_t mount, struct filesystem_place *place)
 {
-    char path[64], point[PATH_MAX], type[64], *line = NULL;
-    struct filesystem_name name = {"an unknown file system"};
+    char path[64] = "/proc/self/mountinfo", *line = NULL;
     size_t room = 0;
+    bool found = false;
 
-    (void)snprintf(path, sizeof path, "/proc/%" PRId32 "/mountinfo", (int32_t)process);
+    if (process != 0)
+        (void)snprintf(path, sizeof path, "/proc/%" PRId32 "/mountinfo", (int32_t)process);
     FILE *mounts = fopen(path, "re");
-    while (mounts != NULL && getline(&line, &room, mounts) != -1) {
+    while (mounts != NULL && !found && getline(&line, &room, mounts) != -1) {
         const char *rest = strstr(line, " - ");
-        if (strtoull(line, NULL, 10) == mount && rest != NULL &&
-            sscanf(line, "%*s %*s %*s %*s %4095s", point) == 1 &&
-            sscanf(rest, " - %63s", type) == 1)
-            (void)snprintf(name.text, sizeof name.text, "%s at %s", type, point);
+        found = strtoull(line, NULL, 10) == mount && rest != NULL &&
+                sscanf(line, "%*s %*s %*s %*s %4095s", place->point) == 1 &&
+                sscanf(rest, " - %63s", place->type) == 1;
     }
     free(line);
     if (mounts != NULL)
         (void)fclose(mounts);
+    return found;
+}
+
+struct filesystem_name filesystem_name(pid_t process, uint64_t mount)
+{
+    struct filesystem_name name = {"an unknown file system"};
+    struct filesystem_place place;
+
+    if (filesystem_find(process, mount, &place))
+        (void)snprintf(name.text, sizeof name.text, "%s at %s", place.type, place.point);
     return name;
 }

@@ -1,6 +1,6 @@
 /*
  * The kind of file system that a file is on, which decides whether, and how, it is mapped. All
- * functions but filesystem_name() are async-signal-safe and may change errno.
+ * functions but the last two are async-signal-safe and may change errno.
  */
 #ifndef FILESYSTEM_H
 #define FILESYSTEM_H
@@ -35,16 +35,25 @@ static inline bool filesystem_same_time(const struct timespec *a, const struct t
 /* The number of the mount that a file is on; 0: unknown. */
 uint64_t filesystem_mount(int fd);
 
+/* Where a mount is. */
+struct filesystem_place {
+    char type[64];
+    char point[PATH_MAX]; /* "\040" stands for a space, as in proc(5) */
+};
+
+/*
+ * @param process  one that sees the mount; 0: this one
+ * @param mount    from filesystem_mount()
+ * @return false: it does not see it
+ */
+bool filesystem_find(pid_t process, uint64_t mount, struct filesystem_place *place);
+
 /* Type and mount point, "ext4 at /srv". */
 struct filesystem_name {
     char text[PATH_MAX + 80];
 };
 
-/*
- * Name the file system of a mount.
- * @param process  one that sees it
- * @param mount    from filesystem_mount()
- */
+/* Name the file system of a mount, see filesystem_find(). */
 struct filesystem_name filesystem_name(pid_t process, uint64_t mount);
 
 #endif

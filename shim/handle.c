@@ -6,9 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <limits.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -35,24 +33,13 @@ static void unescape(char *text)
     *to = '\0';
 }
 
-/* Lines of mountinfo, proc(5): "ID ID DEVICE ROOT MOUNTPOINT ...". A root directory that is not a
- * mount point, as in a plain chroot, is not among them, so it is the last resort. */
-static void find_point(int mount, char *point)
+/* A root directory that is not a mount point, as in a plain chroot, is not found. So it is the last
+ * resort. */
+static void find_point(int mount, struct filesystem_place *place)
 {
-    char *line = NULL;
-    size_t room = 0;
-    bool found = false;
-    FILE *list = fopen("/proc/self/mountinfo", "re");
-
-    while (list != NULL && !found && getline(&line, &room, list) != -1)
-        found =
-            strtol(line, NULL, 10) == mount && sscanf(line, "%*s %*s %*s %*s %4095s", point) == 1;
-    free(line);
-    if (list != NULL)
-        (void)fclose(list);
-    if (!found)
-        memcpy(point, "/", sizeof "/");
-    unescape(point);
+    if (!filesystem_find(0, (uint64_t)mount, place))
+        memcpy(place->point, "/", sizeof "/");
+    unescape(place->point);
 }
 
 /* Open with O_PATH first: a mount point may be a device, or hidden by another mount.
@@ -82,7 +69,7 @@ static int open_mount(int mount)
         i = 0;
     }
     if (i == mount_count) {
-        char point[PATH_MAX];
+        struct filesystem_place place;
         mounts[i].mount = mount;
         mounts[i].fd = -1;
         mount_count++;
@@ -90,8 +77,8 @@ static int open_mount(int mount)
         if (watchdog_is_hung(mounts[i].label))
             return -1;
         watchdog_touch(mounts[i].label);
-        find_point(mount, point);
-        mounts[i].fd = open_point(mount, point);
+        find_point(mount, &place);
+        mounts[i].fd = open_point(mount, place.point);
     }
     if (mounts[i].fd != -1)
         watchdog_touch(mounts[i].label);

@@ -195,7 +195,7 @@ static void log_hot(void)
 static void log_no_handle(void)
 {
     static bool logged;
-    int failure = config_hot(config, UINT64_MAX) > 0 ? heat_failure() : 0;
+    int failure = config_is_hot(config) ? heat_failure() : 0;
 
     if (logged || failure <= 0 || failure > EHWPOISON)
         return;

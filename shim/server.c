@@ -355,7 +355,7 @@ void server_in_child(void)
         bool engine = engine_for(accepted);
         role = SESSION;
         serve_if(engine);
-        heat_policy(engine && config_hot(&in_force, UINT64_MAX) > 0);
+        heat_policy(engine && config_is_hot(&in_force));
         readsize_settle();
     } else
         heat_policy(false); /* the parent counts what both have open */

@@ -108,7 +108,7 @@ static void print_memory(const struct config *config, const struct sum *sum)
 
 static bool check_handles(const struct config *config)
 {
-    bool fine = config_hot(config, UINT64_MAX) == 0 || handle_allowed();
+    bool fine = !config_is_hot(config) || handle_allowed();
 
     if (!fine)
         tool_say(stderr,

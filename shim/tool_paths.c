@@ -36,7 +36,7 @@ static bool print_listed(const struct terms *terms, const struct listed_file *fi
 
     if (kept == NULL)
         (void)fprintf(out, "; not listed%s",
-                      config_hot(terms->config, UINT64_MAX) > 0 && !handle_exists(file->path)
+                      config_is_hot(terms->config) && !handle_exists(file->path)
                           ? ", nor kept when it is hot: its file system has no file handles"
                           : "");
     else if (kept->problem != NULL)
