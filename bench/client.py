@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Download files in one session, and discard them: bench/client.py PROTOCOL ADDRESS PORT ACCOUNT KEY NAME ...
 
-Prints "done" while the session is still open, and ends it with its own input. PROTOCOL: ftp, ftps, mode-z, ascii, sftp;
-"sessions" is ftp, but 20 files each.
+Prints "ready", and starts at a line of input. Prints "done" while the session is still open, and ends it with its own
+input. PROTOCOL: ftp, ftps, mode-z, ascii, sftp; "sessions" is ftp, but 20 files each.
 """
 
 import ftplib
@@ -58,6 +58,9 @@ def download_by_sftp(address, port, account, key, names):
 
 def main():
     protocol, address, port, account, key, *names = sys.argv[1:]
+    print("ready", flush=True)
+    if not sys.stdin.readline():
+        return
     if protocol == "sftp":
         download_by_sftp(address, port, account, key, names)
         return

@@ -67,7 +67,8 @@ class Server:
         configuration = self.call("server_configuration", *way.server)
         (self.directory / "proftpd.conf").write_text("\n".join([*way.server_alone, configuration.stdout, ""]))
         (self.directory / "preload.conf").write_text(
-            "\n".join(["TransferMMapLog none", *(way.library or [])]).format(files=self.files) + "\n")
+            "\n".join(["TransferMMapLog none", f"TransferMMapStatusFile {self.directory}/status", *(way.library or [])])
+            .format(files=self.files) + "\n")
         self.call("server_start", "plain" if way.library is None else "preloaded", forced=way.forced)
 
     def await_peer(self):
@@ -89,14 +90,15 @@ class Server:
     def pid(self):
         return self.peer.process.pid if self.peer else int((self.directory / "pid").read_text())
 
-    def client(self, protocol, names):
-        """Start a client: bench/client.py. A line of its output reports progress."""
+    def client(self, way, protocol, names):
+        """Start a client: bench/client.py. It waits for a line of input, and a line of its output reports progress."""
         if protocol == "sftp":
             self.call("eval", 'ssh-keygen -e -f "$server/key.pem" >"$server/authorized_keys"')
         port = (self.directory / f"{'s' * (protocol == 'sftp')}ftp_port").read_text().strip()
         return subprocess.Popen(
             [*self.place.client, sys.executable, PROJECT / "bench/client.py", protocol,
-             (self.directory / "address").read_text().strip(), port, self.peer.account if self.peer else ACCOUNT, self.directory / "key.pem", *names],
+             (self.directory / "address").read_text().strip(), port, way.peer.account if way.peer else ACCOUNT,
+             self.directory / "key.pem", *names],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
 
     def sessions(self):

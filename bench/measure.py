@@ -23,13 +23,17 @@ RESULTS = OUTPUT / "results.tsv"
 
 def measure_once(server, scenario, way):
     """The figures of one way: CPU seconds of the sessions, seconds for the clients, MiB of a session."""
-    server.start(way)
+    clients = [server.client(way, scenario.protocol, scenario.names()) for _ in range(scenario.clients)]
     try:
+        server.start(way)
         scenario.before(server)
+        for client in clients:
+            await_line(client, "ready")
         start = time.monotonic()
-        clients = [server.client(scenario.protocol, scenario.names()) for _ in range(scenario.clients)]
-        if not all([client.stdout.readline() == "done\n" for client in clients]):
-            raise RuntimeError(f"{scenario.name}, {way.name}: a client failed")
+        for client in clients:
+            print("go", file=client.stdin, flush=True)
+        for client in clients:
+            await_line(client, "done")
         figures = {"time": time.monotonic() - start}
         if scenario.protocol != "sessions":
             figures |= {"cpu": server.cpu_of_sessions(), "memory": server.memory_of_sessions()}
@@ -38,7 +42,15 @@ def measure_once(server, scenario, way):
         server.await_end_of_sessions()
         return {"cpu": server.cpu_of_ended_sessions()} | figures
     finally:
+        for client in clients:
+            client.stdin.close()
+            client.wait()
         server.stop()
+
+
+def await_line(client, line):
+    if client.stdout.readline() != line + "\n":
+        raise RuntimeError("a client failed")
 
 
 def measure(scenario, runs, record):

@@ -166,14 +166,14 @@ def everything():
                  text_file=True),
         Scenario("sendfile, 128 MiB, 8 times", sent[1:], times=8, base=sent[0],
                  promised=(1.02, None)),
-        small(4 << 10, 400), small(64 << 10, 200), small(MIB, 100),
+        small(4 << 10, 2000), small(64 << 10, 1000), small(MIB, 100),
         small(4 << 10, 400, "sessions"), small(64 << 10, 200, "sessions"), small(MIB, 100, "sessions"),
-        *(Scenario(f"400 files of 4 KiB, {text}: TransferMMapHot", [Way("off, again", ON), HOT], base=Way("off", ON), size=4 << 10,
-                   times=400, protocol=protocol, figures=("cpu",), table="TransferMMapHot")
-          for text, protocol in (("in one session", "ftp"), ("20 a session", "sessions"))),
+        *(Scenario(f"{times} files of 4 KiB, {text}: TransferMMapHot", [Way("off, again", ON), HOT], base=Way("off", ON), size=4 << 10,
+                   times=times, protocol=protocol, figures=("cpu",), table="TransferMMapHot")
+          for text, protocol, times in (("in one session", "ftp", 2000), ("20 a session", "sessions", 400))),
         Scenario("plain, 128 MiB: buffers", BUFFERS, figures=("cpu",), table="buffers"),
         Scenario("plain, 128 MiB: buffers", BUFFERS, place=LOOPBACK, figures=("cpu",), table="buffers"),
-        Scenario("400 files of 4 KiB: buffers", BUFFERS, size=4 << 10, times=400, figures=("cpu",), table="buffers"),
+        Scenario("2000 files of 4 KiB: buffers", BUFFERS, size=4 << 10, times=2000, figures=("cpu",), table="buffers"),
         *(Scenario(f"peers: {protocol.upper()}, {text}", [WITH, LISTED, *PEERS], protocol=protocol, size=size, times=times,
                    figures=("cpu", "time", "memory"), table="other servers")
           for protocol in ("ftp", "ftps")
