@@ -96,11 +96,19 @@ static void print_file(const struct listed_file *file, struct sum *sum)
 static void print_memory(const struct config *config, const struct sum *sum)
 {
     uint64_t lock = limits_lock(), machine = limits_memory();
+    uint64_t most = config_max_memory(config, machine), hot = config_hot(config, machine);
+    uint64_t rest = most > sum->bytes ? most - sum->bytes : 0;
 
     (void)printf("\n%zu listed file%s, %s; TransferMMapMaxMemory is %s of %s\n", sum->files,
-                 sum->files == 1 ? "" : "s", tool_size(sum->bytes).text,
-                 tool_size(config_max_memory(config, machine)).text, tool_size(machine).text);
-    if (config->lock && lock < sum->bytes)
+                 sum->files == 1 ? "" : "s", tool_size(sum->bytes).text, tool_size(most).text,
+                 tool_size(machine).text);
+    if (hot > rest) {
+        (void)printf("TransferMMapHot: hot files get %s in place of %s, which is what the listed "
+                     "files leave of TransferMMapMaxMemory; raise that\n",
+                     tool_size(rest).text, tool_size(hot).text);
+        hot = rest;
+    }
+    if (config->lock && lock < sum->bytes + hot)
         (void)printf("TransferMMapLock: this user may lock %s only; set LimitMEMLOCK=infinity in "
                      "the server's unit, or ulimit -l unlimited\n",
                      tool_size(lock).text);

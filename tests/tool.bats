@@ -234,12 +234,16 @@ checked() {
     [[ $stderr == "xfermmap: TransferMMapFile $files/big: no room for it in TransferMMapMaxMemory"* ]]
     directives 'TransferMMapMaxMemory 9 MB' "TransferMMapFile $files/big $files/*i* $files/small" # one of them twice
     checked
-    [[ $status -eq 0 && $output == *'2 listed files, 8.6 MiB; '* && ! $stderr ]]
+    [[ $status -eq 0 && $output == *'2 listed files, 8.6 MiB; '* && $output != *TransferMMapHot:* && ! $stderr ]]
+    directives 'TransferMMapHot 1 MB' 'TransferMMapMaxMemory 9 MB' "TransferMMapFile $files/*i*"
+    checked
+    [[ $output == *"TransferMMapHot: hot files get "4??.?" KiB in place of 1.0 MiB, "* ]]
 
-    [[ $EUID -ne 0 ]] || skip 'root may lock all'
+    local unlocked=()
+    [[ $EUID -ne 0 ]] || unlocked=(setpriv --bounding-set=-ipc_lock) # root may lock all
     directives "TransferMMapFile $files/big"
     ulimit -l 64
-    checked
+    run "${unlocked[@]}" "$tool" check -c "$server/preload.conf"
     [[ $status -eq 0 && $output == *'may lock 64.0 KiB only'* ]]
 }
 
