@@ -174,7 +174,7 @@ def everything():
         Scenario("plain, 128 MiB: buffers", BUFFERS, figures=("cpu",), table="buffers"),
         Scenario("plain, 128 MiB: buffers", BUFFERS, place=LOOPBACK, figures=("cpu",), table="buffers"),
         Scenario("2000 files of 4 KiB: buffers", BUFFERS, size=4 << 10, times=2000, figures=("cpu",), table="buffers"),
-        *(Scenario(f"peers: {protocol.upper()}, {text}", [WITH, LISTED, *PEERS], protocol=protocol, size=size, times=times,
+        *(Scenario(f"peers: {protocol.upper()}, {text}", [WITH, *PEERS], protocol=protocol, size=size, times=times,
                    figures=("cpu", "time", "memory"), table="other servers")
           for protocol in ("ftp", "ftps")
           for text, size, times in (("256 MiB", 256 * MIB, 1), ("100 files of 1 MiB", MIB, 100), ("400 files of 4 KiB", 4 << 10, 400))),

@@ -71,11 +71,11 @@ static void print_kept(const struct tool_snapshot *snapshot, FILE *out)
     else
         (void)fprintf(out, "; %zu of %" PRIu64 " listed files locked, %s of at most %s", locked,
                       keeper->files, tool_size(bytes).text, tool_size(keeper->most).text);
+    size_t hot = snapshot->count - snapshot->listed;
     bytes = sum_locked(snapshot, snapshot->listed, snapshot->count, &locked);
     if (keeper->most_hot > 0)
-        (void)fprintf(out, "; %zu hot files, %s of at most %s locked",
-                      snapshot->count - snapshot->listed, tool_size(bytes).text,
-                      tool_size(keeper->most_hot).text);
+        (void)fprintf(out, "; %zu hot file%s, %s of at most %s locked", hot, hot == 1 ? "" : "s",
+                      tool_size(bytes).text, tool_size(keeper->most_hot).text);
     (void)fputc('\n', out);
 }
 
