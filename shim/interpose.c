@@ -210,6 +210,7 @@ static void hand_over_both(int fd, int target)
 {
     stream_hand_over(fd, STREAM_DUP);
     stream_hand_over(target, STREAM_CLOSE);
+    heat_reused(target);
 }
 
 static void closing(int fd)

@@ -367,8 +367,7 @@ void listed_map(struct listed *listed, uint64_t memory)
     handle_close_mounts();
 }
 
-void listed_read_in(struct listed *listed, enum residency_mode mode,
-                    bool (*on_piece)(size_t file, uint64_t bytes))
+void listed_read_in(struct listed *listed, enum residency_mode mode, residency_progress *on_piece)
 {
     struct residency **files = calloc(listed->count + 1, sizeof(void *));
 
@@ -383,5 +382,6 @@ void listed_read_in(struct listed *listed, enum residency_mode mode,
             continue;
         fail(file, "could not be read in: Input/output error");
         mapping_unmap(&file->memory.mapping);
+        file->memory.locked = 0;
     }
 }

@@ -76,8 +76,7 @@ bool listed_is_same(const struct listed *held, const struct listed *found);
 void listed_map(struct listed *listed, uint64_t memory);
 
 /* Read in, and lock, what is mapped. @param on_piece  see residency_read_in() */
-void listed_read_in(struct listed *listed, enum residency_mode mode,
-                    bool (*on_piece)(size_t file, uint64_t bytes));
+void listed_read_in(struct listed *listed, enum residency_mode mode, residency_progress *on_piece);
 
 void listed_free(struct listed *listed);
 

@@ -51,13 +51,12 @@ void mapping_unmap(struct mapping *mapping)
 {
     if (mapping->memory != NULL)
         (void)munmap(mapping->memory, mapping->length); /* can't fail on a range that is mapped */
-    mapping->memory = NULL;
+    *mapping = (struct mapping){.memory = NULL};
 }
 
 const char *mapping_at(const struct mapping *mapping, off64_t offset, size_t *available)
 {
-    if (mapping->memory == NULL || offset < mapping->start ||
-        (size_t)(offset - mapping->start) >= mapping->length)
+    if (offset < mapping->start || (size_t)(offset - mapping->start) >= mapping->length)
         return NULL;
     size_t within = (size_t)(offset - mapping->start);
     *available = mapping->length - within;

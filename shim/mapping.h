@@ -12,7 +12,7 @@
 #include <sys/types.h>
 
 struct mapping {
-    char *memory;  /* NULL: nothing is mapped */
+    char *memory;  /* NULL: nothing is mapped, and `length` is 0 */
     off64_t start; /* in the file, a multiple of the page size */
     size_t length;
 };

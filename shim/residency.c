@@ -52,14 +52,9 @@ struct position {
     size_t offset;
 };
 
-static size_t length_of(const struct residency *file)
-{
-    return file->mapping.memory != NULL ? file->mapping.length : 0;
-}
-
 static size_t piece_at(struct residency *const *files, struct position position)
 {
-    size_t rest = length_of(files[position.file]) - position.offset;
+    size_t rest = files[position.file]->mapping.length - position.offset;
 
     return rest < PIECE ? rest : PIECE;
 }
@@ -67,8 +62,8 @@ static size_t piece_at(struct residency *const *files, struct position position)
 static void step(struct residency *const *files, struct position *position)
 {
     position->offset += piece_at(files, *position);
-    assert(position->offset <= length_of(files[position->file]));
-    if (position->offset < length_of(files[position->file]))
+    assert(position->offset <= files[position->file]->mapping.length);
+    if (position->offset < files[position->file]->mapping.length)
         return;
     position->file++;
     position->offset = 0;
@@ -102,8 +97,7 @@ static bool comes_in_huge_pages(const struct residency *file)
 {
     unsigned char there[HUGE_PAGE / 4096];
 
-    if (!file->mincore_works || length_of(file) < HUGE_PAGE ||
-        touch(file->mapping.memory, 1) != 0 ||
+    if (touch(file->mapping.memory, 1) != 0 ||
         mincore(file->mapping.memory, HUGE_PAGE, there) == -1)
         return false;
     for (size_t i = 0; i < HUGE_PAGE / page_size(); i++) {
@@ -111,6 +105,17 @@ static bool comes_in_huge_pages(const struct residency *file)
             return false;
     }
     return true;
+}
+
+/* Ask for a file ahead of others, or not. Say which file it is before it is touched: if it does not
+ * answer, it is to be skipped, and no other. */
+static bool asks_ahead(struct residency *const *files, size_t file, uint64_t bytes,
+                       residency_progress *on_piece)
+{
+    if (!files[file]->mincore_works || files[file]->mapping.length < HUGE_PAGE)
+        return files[file]->mapping.length > 0;
+    (void)on_piece(file, bytes);
+    return !comes_in_huge_pages(files[file]);
 }
 
 /* Touch first: on Linux 6.18 mlock(2) of a page that can't be read tries endlessly. */
@@ -128,25 +133,27 @@ static void keep_piece(struct residency *file, size_t offset, size_t length,
 }
 
 void residency_read_in(struct residency *const *files, size_t count, enum residency_mode mode,
-                       bool (*on_piece)(size_t file, uint64_t bytes))
+                       residency_progress *on_piece)
 {
     struct position asked = {0, 0}, done = {0, 0};
     uint64_t bytes = 0;
     size_t ahead = 0;
     bool asks = true;
 
-    while (done.file < count && on_piece(done.file, bytes)) {
+    while (done.file < count) {
         size_t length = piece_at(files, done);
         size_t wanted = files[done.file]->gently ? length : AHEAD;
         for (; asked.file < count && ahead < wanted; step(files, &asked)) {
             if (asked.offset == 0)
-                asks = length_of(files[asked.file]) > 0 && !comes_in_huge_pages(files[asked.file]);
+                asks = asks_ahead(files, asked.file, bytes, on_piece);
             if (asks)
                 ask_for(files[asked.file], asked.offset, piece_at(files, asked));
             ahead += piece_at(files, asked);
         }
         assert(asked.file > done.file || (asked.file == done.file && asked.offset > done.offset));
         assert(length <= ahead);
+        if (!on_piece(done.file, bytes))
+            return;
         keep_piece(files[done.file], done.offset, length, mode);
         ahead -= length;
         bytes += length;
@@ -159,13 +166,14 @@ uint64_t residency_bytes(const struct residency *file)
     static unsigned char present[STEP / 4096];
     uint64_t pages = 0;
 
-    for (size_t at = 0; at < length_of(file); at += STEP) {
-        size_t rest = length_of(file) - at, length = rest < STEP ? rest : STEP;
+    for (size_t at = 0; at < file->mapping.length; at += STEP) {
+        size_t rest = file->mapping.length - at, length = rest < STEP ? rest : STEP;
         if (!file->mincore_works || mincore(file->mapping.memory + at, length, present) == -1)
             return UINT64_MAX;
         for (size_t i = 0; i < (length + page_size() - 1) / page_size(); i++)
             pages += present[i] & 1;
     }
     uint64_t bytes = pages * page_size();
-    return bytes < length_of(file) ? bytes : length_of(file); /* the last page is not full */
+    return bytes < file->mapping.length ? bytes
+                                        : file->mapping.length; /* the last page is not full */
 }

@@ -23,6 +23,9 @@ struct residency {
 
 enum residency_mode { RESIDENCY_READ, RESIDENCY_LOCK };
 
+/* @param bytes  what has been read in so far  @return false: leave the rest */
+typedef bool residency_progress(size_t file, uint64_t bytes);
+
 /*
  * Map a file and read nothing yet. Children of a fork(2) do not inherit the mapping.
  * @param status  the file's: to a process that neither owns the file nor may write to it mincore(2)
@@ -35,11 +38,10 @@ bool residency_map(struct residency *file, int fd, enum filesystem kind,
 /*
  * Read files in, in this order, and lock them. A file that can't be locked is read in all the same.
  * Needs guard_fault() installed.
- * @param on_piece  called before each piece of a file with what has been read in so far; false:
- *                  leave the rest
+ * @param on_piece  called before a file is touched, and before each of its pieces is read in
  */
 void residency_read_in(struct residency *const *files, size_t count, enum residency_mode mode,
-                       bool (*on_piece)(size_t file, uint64_t bytes));
+                       residency_progress *on_piece);
 
 /* @return how much of a file is in the page cache; UINT64_MAX: not known */
 uint64_t residency_bytes(const struct residency *file);

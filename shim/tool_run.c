@@ -118,6 +118,7 @@ int tool_run(int count, char **arguments)
         return TOOL_TROUBLE;
     if (preload(path))
         (void)execvp(options.command[0], options.command);
-    (void)fprintf(stderr, "xfermmap: %s: %s\n", options.command[0], strerror(errno));
-    return errno == ENOENT ? NOT_FOUND : NOT_EXECUTABLE;
+    int failure = errno;
+    (void)fprintf(stderr, "xfermmap: %s: %s\n", options.command[0], strerror(failure));
+    return failure == ENOENT ? NOT_FOUND : NOT_EXECUTABLE;
 }
