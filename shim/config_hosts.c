@@ -1,6 +1,5 @@
 #include "config_hosts.h"
 
-#include <arpa/inet.h>
 #include <netdb.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -26,7 +26,6 @@ struct copy {
 static _Thread_local struct copy *volatile current;
 static _Thread_local volatile sig_atomic_t known_unblocked;
 static atomic_bool always_ask;
-static bool fast_instruction; /* see copy_by_instruction() */
 
 /* On arm64 the top byte of a pointer is free for the program's use, and missing in si_addr
  * (Documentation/arch/arm64/tagged-pointers.rst). */
@@ -62,26 +61,33 @@ bool guard_fault(int number, siginfo_t *info, void *context)
     siglongjmp(copy->fault, 1);
 }
 
+#ifdef HAS_STRING_INSTRUCTION
+static bool fast_instruction;
+
 /* "Enhanced REP MOVSB", CPUID leaf 7. */
 __attribute__((constructor)) static void find_fast_instruction(void)
 {
-#ifdef HAS_STRING_INSTRUCTION
     unsigned a, b = 0, c, d;
 
     fast_instruction = __get_cpuid_count(7, 0, &a, &b, &c, &d) != 0 && (b >> 9 & 1) != 0;
+}
 #endif
+
+static bool faults_are_unblocked(void)
+{
+    sigset_t blocked;
+
+    return libc_next(pthread_sigmask)(SIG_BLOCK, NULL, &blocked) == 0 &&
+           sigismember(&blocked, SIGBUS) == 0 && sigismember(&blocked, SIGSEGV) == 0;
 }
 
 bool guard_ready(void)
 {
-    sigset_t blocked;
-
     if (known_unblocked && !atomic_load_explicit(&always_ask, memory_order_relaxed))
         return true;
     /* Set before asking: a handler that runs in between may still clear it. */
     known_unblocked = 1;
-    if (libc_next(pthread_sigmask)(SIG_BLOCK, NULL, &blocked) != 0 ||
-        sigismember(&blocked, SIGBUS) || sigismember(&blocked, SIGSEGV))
+    if (!faults_are_unblocked())
         known_unblocked = 0;
     return known_unblocked;
 }
@@ -120,33 +126,17 @@ static void copy_by_pages(char *to, const char *from, size_t length)
     }
 }
 
-/* As the kernel copies. Below a page the instruction costs more than it saves. */
-static void copy_by_instruction(char *to, const char *from, size_t length)
-{
-#ifdef HAS_STRING_INSTRUCTION
-    __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(length) : : "memory");
-#else
-    copy_by_pages(to, from, length);
-#endif
-}
-
+/* With the instruction, as the kernel copies. Below a page that costs more than it saves. */
 __attribute__((noinline)) static void copy_in_order(char *to, const char *from, size_t length)
 {
-    if (length >= PAGE && fast_instruction)
-        copy_by_instruction(to, from, length);
-    else
-        copy_by_pages(to, from, length);
-}
-
-#ifdef XFERMMAP_DEBUG
-static bool faults_are_unblocked(void)
-{
-    sigset_t blocked;
-
-    return libc_next(pthread_sigmask)(SIG_BLOCK, NULL, &blocked) == 0 &&
-           sigismember(&blocked, SIGBUS) == 0 && sigismember(&blocked, SIGSEGV) == 0;
-}
+#ifdef HAS_STRING_INSTRUCTION
+    if (length >= PAGE && fast_instruction) {
+        __asm__ volatile("rep movsb" : "+D"(to), "+S"(from), "+c"(length) : : "memory");
+        return;
+    }
 #endif
+    copy_by_pages(to, from, length);
+}
 
 bool guard_copy(void *to, const void *from, size_t length)
 {

@@ -33,15 +33,6 @@ static void unescape(char *text)
     *to = '\0';
 }
 
-/* A root directory that is not a mount point, as in a plain chroot, is not found. So it is the last
- * resort. */
-static void find_point(int mount, struct filesystem_place *place)
-{
-    if (!filesystem_find(0, (uint64_t)mount, place))
-        memcpy(place->point, "/", sizeof "/");
-    unescape(place->point);
-}
-
 /* Open with O_PATH first: a mount point may be a device, or hidden by another mount.
  * @return descriptor of its root directory; -1 */
 static int open_point(int mount, const char *point)
@@ -77,7 +68,11 @@ static int open_mount(int mount)
         if (watchdog_is_hung(mounts[i].label))
             return -1;
         watchdog_touch(mounts[i].label);
-        find_point(mount, &place);
+        /* A root directory that is not a mount point, as in a plain chroot, is not found. So it is
+         * the last resort. */
+        if (!filesystem_find(0, (uint64_t)mount, &place))
+            memcpy(place.point, "/", sizeof "/");
+        unescape(place.point);
         mounts[i].fd = open_point(mount, place.point);
     }
     if (mounts[i].fd != -1)

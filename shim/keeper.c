@@ -22,7 +22,6 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -137,7 +136,7 @@ static struct sum sum_up(size_t from, size_t to)
     for (size_t i = from; i < to; i++) {
         const struct residency *memory = &held.files[i]->memory;
         sum.files += is_in_memory(held.files[i]);
-        sum.bytes += is_in_memory(held.files[i]) ? memory->mapping.length : 0;
+        sum.bytes += memory->mapping.length;
         sum.locked += memory->locked;
         sum.failure = memory->lock_error != 0 ? memory->lock_error : sum.failure;
     }
@@ -310,20 +309,12 @@ static void add_hot(struct listed *found, bool first)
         hot_add(found, &held, &limits);
 }
 
-/* @return the list without its hot files */
-static struct listed listed_part(const struct listed *listed)
+/* Compare the listed files only, not the hot ones. */
+static bool is_listed_same(struct listed former, struct listed found)
 {
-    struct listed part = *listed;
-
-    part.count = part.hot;
-    return part;
-}
-
-static bool is_listed_same(const struct listed *former, const struct listed *found)
-{
-    struct listed one = listed_part(former), other = listed_part(found);
-
-    return listed_is_same(&one, &other);
+    former.count = former.hot;
+    found.count = found.hot;
+    return listed_is_same(&former, &found);
 }
 
 /* In the child: exit if no file has changed, else become the keeper of the files as they are. */
@@ -334,7 +325,7 @@ static void succeed(double since)
 
     listed_expand(&found, &config->files);
     add_hot(&found, first);
-    bool listed_changed = first || !is_listed_same(&former, &found);
+    bool listed_changed = first || !is_listed_same(former, found);
     /* while something hangs, its pages are kept: a list without it is for changes of listed files
      */
     if (!listed_changed && (watchdog_has_hung() || listed_is_same(&held, &found)))

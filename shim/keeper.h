@@ -9,7 +9,6 @@
 #include "config.h"
 
 #include <stdbool.h>
-#include <sys/types.h>
 
 /* Note the effective user and group to run keepers as, and the memory of main()'s arguments and
  * environment, for the keeper's title. To be called before the program changes any of these. */

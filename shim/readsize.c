@@ -1,11 +1,11 @@
 #include "readsize.h"
 
+#include "config.h"
 #include "debug.h"
 #include "libc.h"
 #include "status.h"
 
 #include <errno.h>
-#include <netinet/in.h>
 #include <stdbool.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -33,36 +33,18 @@ void readsize_policy(off64_t bytes)
     size = (int)bytes;
 }
 
-/* @return the port that a socket is bound to; 0: none; -1: no Internet socket */
-static int port_of(int fd)
-{
-    union {
-        struct sockaddr any;
-        struct sockaddr_in ip4;
-        struct sockaddr_in6 ip6;
-    } address = {.any.sa_family = AF_UNSPEC};
-    socklen_t length = sizeof address;
-
-    if (getsockname(fd, &address.any, &length) == -1)
-        return -1;
-    switch (address.any.sa_family) {
-    case AF_INET:
-        return address.ip4.sin_port;
-    case AF_INET6:
-        return address.ip6.sin6_port;
-    default:
-        return -1;
-    }
-}
-
 /* True for a stream socket that is neither bound nor connected. */
 static bool is_scratch(int fd)
 {
+    struct sockaddr_storage at = {.ss_family = AF_UNSPEC};
     int type = 0;
-    socklen_t length = sizeof type;
+    socklen_t length = sizeof type, room = sizeof at;
+    struct in6_addr unused;
+    in_port_t port;
 
     return libc_next(getsockopt)(fd, SOL_SOCKET, SO_TYPE, &type, &length) == 0 &&
-           type == SOCK_STREAM && port_of(fd) == 0;
+           type == SOCK_STREAM && getsockname(fd, (struct sockaddr *)&at, &room) == 0 &&
+           config_address((const struct sockaddr *)&at, &unused, &port) && port == 0;
 }
 
 void readsize_settle(void)

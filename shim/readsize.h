@@ -11,7 +11,6 @@
 #define READSIZE_H
 
 #include <stddef.h>
-#include <sys/select.h>
 #include <sys/socket.h>
 #include <sys/types.h>
 

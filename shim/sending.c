@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <signal.h>
-#include <sys/sendfile.h>
 
 /* A send of at least so many bytes is cut into steps, between which the disk is asked. */
 #define LARGE_SEND ((size_t)1 << 20)

@@ -23,7 +23,6 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <unistd.h>
 
 static enum { BYSTANDER, STARTING, MASTER, SESSION } role = BYSTANDER;

@@ -5,7 +5,6 @@
 #include "vfork_child.h"
 
 #include <ucontext.h>
-#include <unistd.h>
 
 struct chained {
     signals_hook *_Atomic hook; /* NULL: not chained */

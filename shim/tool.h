@@ -56,9 +56,6 @@ enum tool_state {
     TOOL_CANNOT_TELL
 };
 
-/* The state's name in JSON. */
-const char *tool_state_name(enum tool_state state);
-
 struct tool_snapshot {
     uint64_t taken; /* CLOCK_MONOTONIC, ns */
     enum tool_state state;
@@ -101,25 +98,12 @@ void tool_print_hot(const struct tool_snapshot *snapshot, size_t rows, FILE *out
 /* Print the hot files as lines for the directive file. */
 void tool_print_suggestion(const struct tool_snapshot *snapshot, FILE *out);
 
-/* True if a hot file's path and size are public. */
-bool tool_is_named(const struct status_file *file);
-
-/* Convert from the file's unit, 1/HEAT_ONE. @return downloads */
-double tool_downloads(uint64_t downloads);
-
 /* Print it as one JSON object, see docs/status.schema.json; or in Prometheus' format. */
 void tool_print_json(const struct tool_snapshot *snapshot, FILE *out);
 void tool_print_prometheus(const struct tool_snapshot *snapshot, FILE *out);
 
 /* Print in Prometheus' format that there is no server. */
 void tool_print_prometheus_down(FILE *out);
-
-/*
- * Replace each byte that is not part of a printable UTF-8 character by "\xHH"; by a question mark
- * if the buffer is too small.
- * @param size  of the buffer, bytes; the text is terminated within
- */
-void tool_make_printable(char *text, size_t size);
 
 /* Print a line, with names and contents of files made printable. */
 __attribute__((format(printf, 2, 3))) void tool_say(FILE *out, const char *format, ...);

@@ -15,7 +15,6 @@
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define SERVER_DEFAULT_PATH SYSCONFDIR "/proftpd/proftpd.conf"

@@ -1,19 +1,8 @@
 #include "heat.h"
 #include "tool.h"
 
-#include <inttypes.h>
 #include <string.h>
 #include <time.h>
-
-bool tool_is_named(const struct status_file *file)
-{
-    return file->identity.size > 0;
-}
-
-double tool_downloads(uint64_t downloads)
-{
-    return (double)downloads / HEAT_ONE;
-}
 
 static double share(const struct tool_snapshot *snapshot, const struct status_file *file)
 {
@@ -25,7 +14,7 @@ static double share(const struct tool_snapshot *snapshot, const struct status_fi
 static void print_file(const struct tool_snapshot *snapshot, const struct status_file *file,
                        FILE *out)
 {
-    bool named = tool_is_named(file);
+    bool named = file->identity.size > 0; /* else path and size are not public */
     time_t since = (time_t)file->since;
     struct tm local;
     char text[32];
@@ -36,7 +25,7 @@ static void print_file(const struct tool_snapshot *snapshot, const struct status
     if (snapshot->state != TOOL_DEAD)
         (void)fprintf(out, " %10s %10s", tool_size(named ? file->locked : STATUS_UNKNOWN).text,
                       tool_size(file->resident).text);
-    (void)fprintf(out, " %10.1f %5.1f %%  %-16s  %s\n", tool_downloads(file->downloads),
+    (void)fprintf(out, " %10.1f %5.1f %%  %-16s  %s\n", (double)file->downloads / HEAT_ONE,
                   share(snapshot, file), text, file->path);
 }
 
@@ -82,7 +71,7 @@ void tool_print_suggestion(const struct tool_snapshot *snapshot, FILE *out)
     for (size_t i = snapshot->listed; i < snapshot->count; i++) {
         const struct status_file *file = &snapshot->files[i];
         /* "\xHH" stands for what can't be printed, "..." for the beginning of a long path */
-        if (!tool_is_named(file) || file->path[0] != '/' || strstr(file->path, "\\x") != NULL) {
+        if (file->identity.size == 0 || file->path[0] != '/' || strstr(file->path, "\\x") != NULL) {
             left_out++;
             continue;
         }

@@ -12,20 +12,20 @@ struct terms {
     struct listed listed; /* as the keeper would list it */
 };
 
-/* @return why a session would leave the file to the kernel, to be freed; NULL: it would map it */
-static char *reason(const struct terms *terms, const struct listed_file *file)
+/* Print whether a session would map the file, and if not, why. @return true: it would */
+static bool print_way(const struct terms *terms, const struct listed_file *file, FILE *out)
 {
-    char *text = NULL;
-    int length = 0;
-
+    (void)fprintf(out, "%s: ", file->path);
     if (file->skipped || file->problem != NULL)
-        length = asprintf(&text, "%s", file->skipped ? "no answer" : file->problem);
+        (void)fprintf(out, "not from memory: %s", file->skipped ? "no answer" : file->problem);
     else if (!config_engine_anywhere(terms->config))
-        length = asprintf(&text, "TransferMMapEngine is off");
+        (void)fputs("not from memory: TransferMMapEngine is off", out);
     else if (file->status.st_size < terms->config->min_size)
-        length = asprintf(&text, "smaller than TransferMMapMinSize (%s)",
-                          tool_size((uint64_t)terms->config->min_size).text);
-    return length != -1 ? text : NULL;
+        (void)fprintf(out, "not from memory: smaller than TransferMMapMinSize (%s)",
+                      tool_size((uint64_t)terms->config->min_size).text);
+    else
+        return fputs("from memory", out) != EOF;
+    return false;
 }
 
 /* @return true: it is kept in memory */
@@ -49,11 +49,8 @@ static bool print_listed(const struct terms *terms, const struct listed_file *fi
 /* @return true: the file is served from memory, or kept there */
 static bool print_answer(const struct terms *terms, const struct listed_file *file, FILE *out)
 {
-    char *why = reason(terms, file);
-    bool mapped = why == NULL, kept = false;
+    bool mapped = print_way(terms, file, out), kept = false;
 
-    (void)fprintf(out, "%s: %s%s", file->path,
-                  mapped ? "from memory" : "not from memory: ", mapped ? "" : why);
     if (file->memory.mapping.memory != NULL) {
         kept = print_listed(terms, file, out);
         (void)fprintf(out, "; %s of %s are in memory now",
@@ -62,7 +59,6 @@ static bool print_answer(const struct terms *terms, const struct listed_file *fi
     }
     if (mapped && terms->sendfile != NULL)
         (void)fprintf(out, "; but plain FTP by sendfile: UseSendfile is on in %s", terms->sendfile);
-    free(why);
     return mapped || kept;
 }
 

@@ -1,3 +1,4 @@
+#include "heat.h"
 #include "tool.h"
 
 #include <inttypes.h>
@@ -34,20 +35,14 @@ static uint64_t value_of(const struct status_file *file, const struct column *co
 
 /* ---- JSON ---- */
 
-static void add_number(struct json_object *object, const char *key, uint64_t number)
+static void add(struct json_object *object, const char *key, struct json_object *value)
 {
-    (void)json_object_object_add(object, key, json_object_new_uint64(number));
-}
-
-static void add_text(struct json_object *object, const char *key, const char *text)
-{
-    (void)json_object_object_add(object, key, json_object_new_string(text));
+    (void)json_object_object_add(object, key, value);
 }
 
 static void add_alive(struct json_object *object, enum process_state state)
 {
-    (void)json_object_object_add(
-        object, "alive",
+    add(object, "alive",
         state != PROCESS_UNKNOWN ? json_object_new_boolean(state == PROCESS_ALIVE) : NULL);
 }
 
@@ -55,10 +50,10 @@ static struct json_object *server_as_json(const struct tool_snapshot *snapshot)
 {
     struct json_object *server = json_object_new_object();
 
-    (void)json_object_object_add(server, "process", json_object_new_int64(snapshot->header.master));
+    add(server, "process", json_object_new_int64(snapshot->header.master));
     add_alive(server, snapshot->server);
-    (void)json_object_object_add(server, "since", json_object_new_int64(snapshot->header.started));
-    add_text(server, "library", snapshot->header.library);
+    add(server, "since", json_object_new_int64(snapshot->header.started));
+    add(server, "library", json_object_new_string(snapshot->header.library));
     return server;
 }
 
@@ -67,34 +62,29 @@ static struct json_object *directives_as_json(const struct tool_snapshot *snapsh
     const struct status_header *header = &snapshot->header;
     struct json_object *directives = json_object_new_object();
 
-    add_text(directives, "path", header->directives);
-    (void)json_object_object_add(directives, "read",
-                                 json_object_new_int64(header->directives_read));
-    (void)json_object_object_add(directives, "engine",
-                                 json_object_new_boolean(header->engine != 0));
-    add_number(directives, "buffer", header->buffer);
+    add(directives, "path", json_object_new_string(header->directives));
+    add(directives, "read", json_object_new_int64(header->directives_read));
+    add(directives, "engine", json_object_new_boolean(header->engine != 0));
+    add(directives, "buffer", json_object_new_uint64(header->buffer));
     return directives;
 }
 
 static struct json_object *keeper_as_json(const struct tool_snapshot *snapshot)
 {
     const struct status_keeper *keeper = &snapshot->header.keeper;
-    struct json_object *object = json_object_new_object();
 
-    if (keeper->state == STATUS_KEEPS_NOTHING) {
-        (void)json_object_put(object);
+    if (keeper->state == STATUS_KEEPS_NOTHING)
         return NULL;
-    }
-    (void)json_object_object_add(object, "process", json_object_new_int64(keeper->process));
+    struct json_object *object = json_object_new_object();
+    add(object, "process", json_object_new_int64(keeper->process));
     add_alive(object, snapshot->keeper);
-    (void)json_object_object_add(object, "ready",
-                                 json_object_new_boolean(keeper->state == STATUS_READY));
-    (void)json_object_object_add(object, "since", json_object_new_int64(keeper->since));
-    add_number(object, "read_in", keeper->done);
-    add_number(object, "to_read_in", keeper->total);
-    add_number(object, "listed", keeper->files);
-    add_number(object, "most", keeper->most);
-    add_number(object, "most_hot", keeper->most_hot);
+    add(object, "ready", json_object_new_boolean(keeper->state == STATUS_READY));
+    add(object, "since", json_object_new_int64(keeper->since));
+    add(object, "read_in", json_object_new_uint64(keeper->done));
+    add(object, "to_read_in", json_object_new_uint64(keeper->total));
+    add(object, "listed", json_object_new_uint64(keeper->files));
+    add(object, "most", json_object_new_uint64(keeper->most));
+    add(object, "most_hot", json_object_new_uint64(keeper->most_hot));
     return object;
 }
 
@@ -102,11 +92,10 @@ static struct json_object *file_as_json(const struct status_file *file)
 {
     struct json_object *object = json_object_new_object();
 
-    add_text(object, "path", file->path);
+    add(object, "path", json_object_new_string(file->path));
     for (size_t i = 0; i < COLUMNS; i++) {
         uint64_t value = value_of(file, &columns[i]);
-        (void)json_object_object_add(
-            object, columns[i].key, value != STATUS_UNKNOWN ? json_object_new_uint64(value) : NULL);
+        add(object, columns[i].key, value != STATUS_UNKNOWN ? json_object_new_uint64(value) : NULL);
     }
     return object;
 }
@@ -118,15 +107,13 @@ static struct json_object *hot_as_json(const struct tool_snapshot *snapshot,
     struct json_object *object = file_as_json(file);
     double all = (double)snapshot->header.keeper.downloads;
 
-    if (!tool_is_named(file)) {
-        (void)json_object_object_add(object, "path", NULL);
-        (void)json_object_object_add(object, "size", NULL);
+    if (file->identity.size == 0) {
+        add(object, "path", NULL);
+        add(object, "size", NULL);
     }
-    (void)json_object_object_add(object, "downloads",
-                                 json_object_new_double(tool_downloads(file->downloads)));
-    (void)json_object_object_add(
-        object, "share", json_object_new_double(all > 0 ? (double)file->downloads / all : 0));
-    (void)json_object_object_add(object, "since", json_object_new_int64(file->since));
+    add(object, "downloads", json_object_new_double((double)file->downloads / HEAT_ONE));
+    add(object, "share", json_object_new_double(all > 0 ? (double)file->downloads / all : 0));
+    add(object, "since", json_object_new_int64(file->since));
     return object;
 }
 
@@ -140,14 +127,14 @@ static struct json_object *totals_as_json(const struct tool_snapshot *snapshot)
     struct json_object *totals = json_object_new_object();
 
     for (size_t i = 0; i < STATUS_COUNTER_COUNT; i++)
-        add_number(totals, keys[i], snapshot->counters[i]);
+        add(totals, keys[i], json_object_new_uint64(snapshot->counters[i]));
     return totals;
 }
 
 /* @param text  "": there was none */
 static void add_last(struct json_object *object, const char *key, const char *text)
 {
-    (void)json_object_object_add(object, key, *text != '\0' ? json_object_new_string(text) : NULL);
+    add(object, key, *text != '\0' ? json_object_new_string(text) : NULL);
 }
 
 static struct json_object *last_as_json(const struct tool_snapshot *snapshot)
@@ -162,6 +149,10 @@ static struct json_object *last_as_json(const struct tool_snapshot *snapshot)
 
 void tool_print_json(const struct tool_snapshot *snapshot, FILE *out)
 {
+    static const char *const states[] = {
+        [TOOL_ACTIVE] = "active",           [TOOL_OFF] = "off",   [TOOL_READING_IN] = "reading in",
+        [TOOL_KEEPER_GONE] = "keeper gone", [TOOL_DEAD] = "dead", [TOOL_STARTING] = "starting",
+        [TOOL_CANNOT_TELL] = "cannot tell"};
     const int flags = JSON_C_TO_STRING_PRETTY | JSON_C_TO_STRING_NOSLASHESCAPE;
     struct json_object *all = json_object_new_object(), *files = json_object_new_array();
     struct json_object *hot = json_object_new_array();
@@ -170,14 +161,14 @@ void tool_print_json(const struct tool_snapshot *snapshot, FILE *out)
         (void)json_object_array_add(files, file_as_json(&snapshot->files[i]));
     for (size_t i = snapshot->listed; i < snapshot->count; i++)
         (void)json_object_array_add(hot, hot_as_json(snapshot, &snapshot->files[i]));
-    add_text(all, "state", tool_state_name(snapshot->state));
-    (void)json_object_object_add(all, "server", server_as_json(snapshot));
-    (void)json_object_object_add(all, "directives", directives_as_json(snapshot));
-    (void)json_object_object_add(all, "keeper", keeper_as_json(snapshot));
-    (void)json_object_object_add(all, "files", files);
-    (void)json_object_object_add(all, "hot", hot);
-    (void)json_object_object_add(all, "totals", totals_as_json(snapshot));
-    (void)json_object_object_add(all, "last", last_as_json(snapshot));
+    add(all, "state", json_object_new_string(states[snapshot->state]));
+    add(all, "server", server_as_json(snapshot));
+    add(all, "directives", directives_as_json(snapshot));
+    add(all, "keeper", keeper_as_json(snapshot));
+    add(all, "files", files);
+    add(all, "hot", hot);
+    add(all, "totals", totals_as_json(snapshot));
+    add(all, "last", last_as_json(snapshot));
     (void)fprintf(out, "%s\n", json_object_to_json_string_ext(all, flags));
     (void)json_object_put(all);
 }
@@ -286,7 +277,7 @@ static void print_hot_metrics(const struct tool_snapshot *snapshot, FILE *out)
     for (size_t i = snapshot->listed; i < snapshot->count && i - snapshot->listed < MOST_HOT; i++) {
         (void)fputs("xfermmap_hot_file_downloads{path=\"", out);
         print_quoted(out, snapshot->files[i].path);
-        (void)fprintf(out, "\"} %.2f\n", tool_downloads(snapshot->files[i].downloads));
+        (void)fprintf(out, "\"} %.2f\n", (double)snapshot->files[i].downloads / HEAT_ONE);
     }
 }
 

@@ -1,3 +1,4 @@
+#include "libc.h"
 #include "tool.h"
 
 #include <ctype.h>
@@ -9,36 +10,24 @@ struct count {
     unsigned all, with, hidden;
 };
 
-/* Open a file of a process in /proc. @return NULL: errno of fopen(3) */
-static FILE *open_of(const char *process, const char *name)
-{
-    char path[64];
-
-    (void)snprintf(path, sizeof path, "/proc/%.20s/%s", process, name);
-    return fopen(path, "re");
-}
-
 /* True if the process runs a ProFTPD program. */
 static bool is_server(const char *process)
 {
-    char name[32] = "";
-    FILE *comm = open_of(process, "comm");
+    char path[64], name[32];
 
-    if (comm == NULL)
-        return false;
-    if (fgets(name, sizeof name, comm) == NULL)
-        name[0] = '\0';
-    (void)fclose(comm);
+    (void)snprintf(path, sizeof path, "/proc/%.20s/comm", process);
+    (void)libc_read_file(path, name, sizeof name);
     return strcmp(name, "proftpd\n") == 0 || strcmp(name, "in.proftpd\n") == 0;
 }
 
 static void look(const char *process, struct count *count)
 {
-    char *line = NULL;
+    char path[64], *line = NULL;
     size_t size = 0;
     bool with = false;
-    FILE *maps = open_of(process, "maps");
 
+    (void)snprintf(path, sizeof path, "/proc/%.20s/maps", process);
+    FILE *maps = fopen(path, "re");
     while (maps != NULL && !with && getline(&line, &size, maps) != -1)
         with = strstr(line, "/libxfermmap.so") != NULL;
     count->all++;

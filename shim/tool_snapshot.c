@@ -30,7 +30,9 @@ static size_t escape(char *at, size_t room)
     return longer;
 }
 
-void tool_make_printable(char *text, size_t size)
+/* Replace each byte that is not part of a printable UTF-8 character by "\xHH"; by a question mark
+ * if the buffer is too small. @param size  of the buffer, bytes; the text is terminated within */
+static void make_printable(char *text, size_t size)
 {
     locale_t utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
     locale_t former = uselocale(utf8 != (locale_t)0 ? utf8 : LC_GLOBAL_LOCALE);
@@ -61,7 +63,7 @@ void tool_say(FILE *out, const char *format, ...)
         text = NULL;
     va_end(arguments);
     if (text != NULL)
-        tool_make_printable(text, strlen(text) + 1);
+        make_printable(text, strlen(text) + 1);
     (void)fprintf(out, "%s\n", text != NULL ? text : "out of memory");
     free(text);
 }
@@ -77,16 +79,6 @@ static const char *problem_of(const struct status_header *header)
         return "was written by another version of the library; install library and tool of one "
                "version, and restart the server";
     return NULL;
-}
-
-const char *tool_state_name(enum tool_state state)
-{
-    static const char *const names[] = {
-        [TOOL_ACTIVE] = "active",           [TOOL_OFF] = "off",   [TOOL_READING_IN] = "reading in",
-        [TOOL_KEEPER_GONE] = "keeper gone", [TOOL_DEAD] = "dead", [TOOL_STARTING] = "starting",
-        [TOOL_CANNOT_TELL] = "cannot tell"};
-
-    return names[state];
 }
 
 static enum tool_state state_of(const struct tool_snapshot *snapshot)
@@ -135,7 +127,7 @@ static void read_files(int fd, struct tool_snapshot *snapshot)
         struct status_file *file = &snapshot->files[snapshot->count];
         if (pread(fd, file, size, (off_t)(STATUS_FILES_AT + i * size)) != (ssize_t)size)
             break;
-        tool_make_printable(file->path, sizeof file->path);
+        make_printable(file->path, sizeof file->path);
         if (snapshot->keeper == PROCESS_GONE) {
             file->locked = 0;
             file->resident = STATUS_UNKNOWN;
@@ -164,8 +156,8 @@ static const char *read_snapshot(int fd, struct tool_snapshot *snapshot)
     snapshot->keeper =
         status_look(fd, &status.header, status.header.keeper.process, status.header.keeper.start);
     snapshot->state = state_of(snapshot);
-    tool_make_printable(snapshot->header.library, sizeof snapshot->header.library);
-    tool_make_printable(snapshot->header.directives, sizeof snapshot->header.directives);
+    make_printable(snapshot->header.library, sizeof snapshot->header.library);
+    make_printable(snapshot->header.directives, sizeof snapshot->header.directives);
     for (size_t i = 0; i < STATUS_COUNTER_COUNT; i++) {
         snapshot->counters[i] = status.counters[i];
         snapshot->last[i] = status.last[i];
@@ -173,7 +165,7 @@ static const char *read_snapshot(int fd, struct tool_snapshot *snapshot)
     if (snapshot->server == PROCESS_ALIVE && snapshot->last[STATUS_FILESYSTEM] != 0)
         snapshot->filesystem =
             filesystem_name(status.header.master, snapshot->last[STATUS_FILESYSTEM]);
-    tool_make_printable(snapshot->filesystem.text, sizeof snapshot->filesystem.text);
+    make_printable(snapshot->filesystem.text, sizeof snapshot->filesystem.text);
     read_files(fd, snapshot);
     return NULL;
 }

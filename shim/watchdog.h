@@ -9,7 +9,6 @@
 #define WATCHDOG_H
 
 #include <stdbool.h>
-#include <stdint.h>
 
 enum { WATCHDOG_SECONDS = 10 /* for each step at a path */ };
 

@@ -7,7 +7,6 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /* argp(3) reads it */
 __attribute__((visibility("default"))) const char *argp_program_version = "xfermmap " VERSION;
