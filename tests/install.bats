@@ -18,6 +18,17 @@ in_tree() {
     make -s -C "$project" "$1" DESTDIR="$tree"
 }
 
+# approves TOOL FILE: check finds nothing wrong, but that only root may write the default status file
+approves() {
+    local conf=$BATS_TEST_TMPDIR/preload.conf
+    cp "$2" "$conf"
+    if [[ $EUID -ne 0 ]]; then
+        sed -i '/^TransferMMapStatusFile/d' "$conf"
+        echo 'TransferMMapStatusFile none' >>"$conf"
+    fi
+    "$1" check -c "$conf"
+}
+
 @test "what is installed is all there, and uninstalling removes it" {
     in_tree install
     local conf=$tree/etc/proftpd/preload.conf file
@@ -28,7 +39,7 @@ in_tree() {
     done
     cmp "$project/preload.conf.example" "$conf"
     [[ $(stat -c %a "$tree/usr/local/lib/libxfermmap.so" "$conf" "$tree/usr/local/bin/xfermmap") == $'644\n644\n755' ]]
-    "$tree/usr/local/bin/xfermmap" check -c "$conf"
+    approves "$tree/usr/local/bin/xfermmap" "$conf"
 
     in_tree uninstall
     run -0 find "$tree" ! -type d
@@ -88,7 +99,7 @@ links() {
     sed -E 's/^#( *(<|Transfer))/\1/; /^ *TransferMMapFile/d' "$project/preload.conf.example" |
         awk '!/^ *Transfer/ || !seen[$1]++' >"$tree/preload.conf"
     [[ $(grep -c '^Transfer' "$tree/preload.conf") -eq $((${#directives[@]} - 1)) ]]
-    run -0 "$project/build/xfermmap" check -c "$tree/preload.conf"
+    approves "$project/build/xfermmap" "$tree/preload.conf"
     echo 'TransferMMapEngine on' >>"$tree/preload.conf"
     run -1 "$project/build/xfermmap" check -c "$tree/preload.conf"
 }

@@ -727,6 +727,7 @@ PYTHON
 
 # The allocator's thread is in the master, so its locks may be held as the keeper is forked.
 @test "beside an allocator with a thread of its own, logins, listed files and the server's end are as ever" {
+    needs_insight
     local allocator order
     allocator=$(find /usr/lib -name libjemalloc.so.2 | head -n 1)
     [[ $allocator ]] || skip 'there is no libjemalloc.so.2'

@@ -243,6 +243,7 @@ sees() {
 
 # As Samba and nfsd do for their clients. An open by a second process requests the lease back.
 @test "a listed file that another process has a lease on is kept once that is given back" {
+    needs_insight
     python3 - "$files/big" "$server/leased" >>"$server/log" 2>&1 3>&- <<'PYTHON' &
 import fcntl, signal, sys
 signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGIO])
@@ -318,6 +319,7 @@ PYTHON
 
 # As a backup does: only the link count and the ctime change.
 @test "hard links to 2,000 listed files make no work, and no line in the log" {
+    needs_insight
     mkdir "$files/many"
     head -c 200000 /dev/urandom | split -b 100 -d -a 4 - "$files/many/"
     list 'many/*'
