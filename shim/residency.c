@@ -174,6 +174,6 @@ uint64_t residency_bytes(const struct residency *file)
             pages += present[i] & 1;
     }
     uint64_t bytes = pages * page_size();
-    return bytes < file->mapping.length ? bytes
-                                        : file->mapping.length; /* the last page is not full */
+    /* the last page is not full */
+    return bytes < file->mapping.length ? bytes : file->mapping.length;
 }

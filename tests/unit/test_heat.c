@@ -1,12 +1,12 @@
 #include "heat.h"
 
+#include "set_clock.h"
 #include "status.h"
 #include "unit.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 /* The table stays for the life of a process, so each test is one. */
@@ -19,22 +19,11 @@ static size_t count;
 static uint64_t all;
 static int fd;
 
-/* ---- a clock that the tests set, and a user who is not root ---- */
+/* ---- a user who is not root ---- */
 
-static time_t now = 1700000000;
 static uid_t user = SOMEBODY;
 
-int __wrap_clock_gettime(clockid_t clock, struct timespec *time);
-int __real_clock_gettime(clockid_t clock, struct timespec *time);
 uid_t __wrap_geteuid(void);
-
-int __wrap_clock_gettime(clockid_t clock, struct timespec *time)
-{
-    if (clock != CLOCK_REALTIME_COARSE)
-        return __real_clock_gettime(clock, time);
-    *time = (struct timespec){.tv_sec = now};
-    return 0;
-}
 
 uid_t __wrap_geteuid(void)
 {

@@ -62,8 +62,7 @@ comma = ,
     posix_fallocate calloc realloc reallocarray strdup)
 
 # its clock, and its user
-%/test_heat: unit_wrap = -Wl,--wrap=clock_gettime -Wl,--wrap=geteuid
-%/test_hot: unit_wrap = -Wl,--wrap=geteuid
+%/test_heat %/test_hot: unit_wrap = -Wl,--wrap=clock_gettime -Wl,--wrap=geteuid
 
 %/test_residency: unit_wrap = -Wl$(comma)--wrap=madvise
 
