@@ -204,6 +204,7 @@ downloaded_and_logged() {
 }
 
 @test "a server in another PID namespace keeps its status file, and leaves it when it has ended" {
+    needs_no_overlay
     local elsewhere=(unshare --pid --fork --mount-proc --kill-child) format=()
     local second=("${elsewhere[@]}" env "${preload[@]}" XFERMMAP_PROCESS=cat cat "$server/address")
     serve_listed
@@ -225,6 +226,7 @@ downloaded_and_logged() {
 
 # Stop one between creating the file and filling it.
 @test "of two processes that start at the same moment one counts in the file, and no other file is left" {
+    needs_no_overlay
     directives 'TransferMMapEngine on'
     mkfifo "$server/wait"
     setsid strace -f -o "$server/trace" -e trace=fallocate -e inject=fallocate:delay_enter=2s \
@@ -243,6 +245,7 @@ downloaded_and_logged() {
 }
 
 @test "in a container, the server serves, and status and check tell, from inside and from the host" {
+    needs_no_overlay
     local format=() init outer in_it
     list_in_container
     sed -i "s| $files/absent||" "$server/preload.conf"

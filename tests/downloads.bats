@@ -32,6 +32,7 @@ is_file() {
 }
 
 @test "FTP in ASCII" {
+    needs_no_overlay
     serve
     { seq 1000000; seq 1000000 | sed 's/$/\r/'; printf 'no end of line'; } >"$server/files/text"
 

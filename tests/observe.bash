@@ -166,8 +166,9 @@ needs_disk() {
     [[ $(type_of_place) != @(tmpfs|overlayfs) ]] || skip "TMPDIR is on $(type_of_place); set it to a directory on a disk"
 }
 
-# On overlayfs the library checks a file before each read, which then does not fault; and the kernel does not report
-# what is in its page cache.
+# On overlayfs the library leaves files to the kernel that are no older than the directives, and checks others before
+# each read, which then does not fault. The kernel has no handles of files there, does not report what is in its page
+# cache, and a mapping of the status file holds no lock.
 needs_no_overlay() {
     [[ $(type_of_place) != overlayfs ]] || skip 'TMPDIR is on overlayfs; set it to a directory on a disk'
 }

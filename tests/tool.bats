@@ -484,6 +484,7 @@ INSIDE
     server_await test -s "$server/watched"
     ftp_get big --limit-rate 3M | cmp "$files/big" -
     server_await grep -qE '^Now: [1-9][0-9.]* (M|K)iB/s from memory, 0 B/s by the kernel$' "$server/watched"
+    run ! grep -qF $'\e[3J' "$server/watched" # the terminal's scrollback stays
 }
 
 @test "status --output replaces a file, by a whole one or not at all" {

@@ -1,6 +1,10 @@
 #!/usr/bin/env bats
 # The unit tests, see unit/: one test here for each program; a failure shows the program's output.
 
+setup() {
+    source "$BATS_TEST_DIRNAME/observe.bash"
+}
+
 passes() {
     local layout=()
     ! setarch -R true 2>/dev/null || layout=(setarch -R) # the thread sanitizer supports few layouts
@@ -72,10 +76,12 @@ passes() {
 }
 
 @test "unit: reading as the kernel does" {
+    needs_no_overlay
     passes test_stream
 }
 
 @test "unit: many threads at once" {
+    needs_no_overlay
     passes threads/test_threads
 }
 

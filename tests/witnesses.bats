@@ -86,6 +86,7 @@ served() {
 }
 
 @test "git" {
+    needs_no_overlay
     git init -q repository
     cp big text repository
     git -C repository add .

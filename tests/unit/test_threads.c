@@ -208,6 +208,7 @@ static void a_reader_is_cancelled(void **state)
     stream_serve(0);
     install_guard();
     shared = open_served(0);
+    assert_true(stream_is_served(shared));
     assert_int_equal(pthread_create(&reader, NULL, read_for_ever, NULL), 0);
     while (status_get(STATUS_BYTES) < before + 10 * WORDS)
         (void)sched_yield();
