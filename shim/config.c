@@ -34,6 +34,7 @@ void config_list_free(struct config_list *list)
 void config_free(struct config *config)
 {
     config_list_free(&config->files);
+    config_list_free(&config->files_at);
     config_list_free(&config->notes);
     config_list_free(&config->errors);
     config_list_free(&config->variables);

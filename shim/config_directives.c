@@ -114,13 +114,21 @@ static bool take_path(struct parser *parser, size_t count, char **arguments)
     return true;
 }
 
+static char *position(const struct parser *parser)
+{
+    char *text;
+
+    return asprintf(&text, "%s:%u", parser->source->at.path, parser->source->at.line) != -1 ? text
+                                                                                            : NULL;
+}
+
 static bool take_files(struct parser *parser, size_t count, char **arguments)
 {
     for (size_t i = 0; i < count; i++) {
-        if (arguments[i][0] == '/')
-            config_list_add(&parser->config->files, strdup(arguments[i]));
-        else
+        if (arguments[i][0] != '/')
             parser_error(parser, "TransferMMapFile: '%s' must be an absolute path", arguments[i]);
+        else if (config_list_add(&parser->config->files, strdup(arguments[i])) != NULL)
+            (void)config_list_add(&parser->config->files_at, position(parser));
     }
     return count > 0;
 }
@@ -144,11 +152,11 @@ static const struct directive ours[OUR_COUNT] = {
                       AT(min_size), .most = INT64_MAX),
     [LOCK] = OURS("TransferMMapLock", take_boolean, "on or off", AT(lock)),
     [MAX_MEMORY] = OURS("TransferMMapMaxMemory", take_size_or_percent,
-                        "a size from 1 MB on, such as 2 GB, or a share of the machine's memory "
+                        "a size of 1 MB or more, such as 2 GB, or a share of the machine's memory "
                         "from 1% to 100%",
                         AT(max_memory), .least = 1 << 20, .most = INT64_MAX),
     [HOT] = OURS("TransferMMapHot", take_hot,
-                 "a size from 1 MB on, such as 2 GB, a share of the machine's memory from 1% to "
+                 "a size of 1 MB or more, such as 2 GB, a share of the machine's memory from 1% to "
                  "100%, or off",
                  AT(hot), .least = 1 << 20, .most = INT64_MAX),
     [READ_AHEAD] =

@@ -194,8 +194,8 @@ static bool put_in_force(void)
 static void announce(void)
 {
     if (config_engine_anywhere(&in_force))
-        log_line("%s is in force: TransferMMapEngine %s, files from %.1f MiB on are mapped as they "
-                 "are opened",
+        log_line("%s is in force: TransferMMapEngine %s, files of %.1f MiB or more are mapped when "
+                 "they are opened",
                  config_path, in_force.engine ? "on" : "on for some hosts",
                  (double)in_force.min_size / (1 << 20));
     else

@@ -29,7 +29,7 @@
     X(BYTES_KERNEL, "bytes read by the kernel (sendfile, fallback)", "bytes_kernel")               \
     X(FAULTS, "I/O faults recovered", "faults")                                                    \
     X(REFUSED, "mmap() failures", "refused")                                                       \
-    X(COSTLY, "windows left to the kernel: mapping costs more on this machine", "dear")            \
+    X(COSTLY, "windows left to the kernel: mapping costs more on this machine", "costly")          \
     X(SNDBUF, "transfers whose buffer SocketOptions sndbuf decides", "sndbuf")                     \
     X(SENT, "bytes downloaded, with TransferMMapHot", "sent")                                      \
     X(SENT_KEPT, "of these, bytes of files kept in memory", "sent_kept")

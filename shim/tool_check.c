@@ -74,13 +74,14 @@ struct sum {
 
 /* ---- the listed files, in the watchdog's child ---- */
 
-static void print_file(const struct listed_file *file, struct sum *sum)
+static void print_file(const struct config *config, const struct listed_file *file, struct sum *sum)
 {
+    const char *at = file->line < config->files_at.count ? config->files_at.items[file->line] : "";
     const char *wrong = file->skipped ? "no answer" : file->problem;
 
     sum->wrong += wrong != NULL;
     if (wrong != NULL)
-        tool_say(stderr, "xfermmap: TransferMMapFile %s: %s", file->path, wrong);
+        tool_say(stderr, "%s: TransferMMapFile %s: %s", at, file->path, wrong);
     if (wrong != NULL && !file->skipped)
         return;
     if (sum->files++ == 0)
@@ -134,7 +135,7 @@ static bool print_files(const struct config *config)
     listed_expand(&listed, &config->files);
     listed_map(&listed, config_max_memory(config, limits_memory()));
     for (size_t i = 0; i < listed.count; i++)
-        print_file(listed.files[i], &sum);
+        print_file(config, listed.files[i], &sum);
     print_memory(config, &sum);
     return sum.wrong == 0 && fflush(stdout) == 0;
 }
@@ -258,8 +259,8 @@ static bool check_server(const struct config *config, const struct options *opti
 
     if (fine && server.use_sendfile && config_engine_anywhere(config))
         tool_say(stdout,
-                 "%s: UseSendfile is on (the default): the kernel sends plain FTP, and nothing of "
-                 "it is counted as served from memory; compare with UseSendfile off",
+                 "%s: UseSendfile is on (the default): the kernel sends plain FTP, which takes "
+                 "less CPU time than the library, and nothing of it counts as from memory",
                  path);
     if (fine && server.send_buffer > 0)
         tool_say(stdout,
@@ -292,6 +293,7 @@ static bool check_paths(const struct config *config, const struct options *optio
 static bool check_running(const struct config *config, const struct options *options)
 {
     struct tool_snapshot snapshot = {.count = 0};
+    struct stat64 file;
     char *wrong = NULL;
     bool other = false;
 
@@ -304,6 +306,12 @@ static bool check_running(const struct config *config, const struct options *opt
                  "xfermmap: this is %s, but the running server, process %" PRId32
                  ", uses %s; check that one with -c",
                  options->directives, snapshot.header.master, snapshot.header.directives);
+    else if (snapshot.server == PROCESS_ALIVE && stat64(options->directives, &file) == 0 &&
+             file.st_mtim.tv_sec > snapshot.header.directives_read)
+        tool_say(stdout,
+                 "%s: changed since the running server, process %" PRId32
+                 ", read it; reload the server",
+                 options->directives, snapshot.header.master);
     free(wrong);
     tool_free_snapshot(&snapshot);
     return !other;

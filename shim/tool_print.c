@@ -189,7 +189,7 @@ static const struct metric {
     [STATUS_BYTES_KERNEL] = {"bytes_total", "{source=\"kernel\"}", NULL},
     [STATUS_FAULTS] = {"faults_total", "", "Faults in mapped files survived."},
     [STATUS_REFUSED] = {"refused_total", "", "Mappings that the kernel refused."},
-    [STATUS_COSTLY] = {"windows_dear_total", "",
+    [STATUS_COSTLY] = {"windows_costly_total", "",
                        "Windows left to the kernel, as mapping costs more."},
     [STATUS_SNDBUF] = {"sndbuf_transfers_total", "",
                        "Transfers whose buffer SocketOptions sndbuf decides."},

@@ -178,9 +178,9 @@ bool tool_take_snapshot(const char *path, struct tool_snapshot *snapshot, char *
 
     if (fd == -1) {
         const char *remedy = errno == ENOENT
-                                 ? "; no server that runs with the library counts there: see its "
-                                   "log, and TransferMMapStatusFile; one that inetd or systemd "
-                                   "starts for each connection never does"
+                                 ? "; no running server writes to this file: see its log, and "
+                                   "TransferMMapStatusFile; a server that inetd or systemd starts "
+                                   "for each connection never does"
                                  : "";
         if (asprintf(wrong, "%s: %s%s", path, problem, remedy) == -1)
             *wrong = NULL;

@@ -63,7 +63,7 @@ static error_t parse(int key, char *argument, struct argp_state *state)
     case 'n':
         number = strtol(argument, &end, 10);
         if (number < 1 || *end != '\0')
-            argp_error(state, "--number takes how many files to show, from 1 on");
+            argp_error(state, "--number takes how many files to show, 1 or more");
         options->rows = (size_t)number;
         return 0;
     case ARGP_KEY_END:

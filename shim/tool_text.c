@@ -151,7 +151,7 @@ static void print_keeper(const struct tool_snapshot *snapshot, FILE *out)
     const struct status_keeper *keeper = &snapshot->header.keeper;
     char since[32];
 
-    if (keeper->state == STATUS_KEEPS_NOTHING)
+    if (keeper->state == STATUS_KEEPS_NOTHING || snapshot->state == TOOL_DEAD)
         return;
     (void)fprintf(out, "Keeper: process %" PRId32 "%s, since %s, ", keeper->process,
                   state_in_words[snapshot->keeper], local_time(keeper->since, since, sizeof since));

@@ -61,14 +61,13 @@ static const struct argp argp = {
     .parser = parse,
     .children = tool_children,
     .args_doc = "COMMAND ...",
-    .doc =
-        "Check and monitor libxfermmap, which makes a ProFTPD serve its downloads from memory."
-        "\vCommands, each with a --help of its own:\n"
-        "  check    check the directive file, or how files would be served\n"
-        "  status   show whether a running server serves from memory, what, and why not\n"
-        "  run      run a command with the library preloaded\n"
-        "  help     print the help of a command\n\n"
-        "Exit status: 0 all is well, 1 it is not, 2 the command line is wrong, 3 it can't be told.",
+    .doc = "Check and monitor libxfermmap, which makes a ProFTPD serve its downloads from memory."
+           "\vCommands, each with a --help of its own:\n"
+           "  check    check the directive file, or how files would be served\n"
+           "  status   show whether a running server serves from memory, what, and why not\n"
+           "  run      run a command with the library preloaded\n"
+           "  help     print the help of a command\n\n"
+           "Exit status: 0 all is well, 1 it is not, 2 the command line is wrong, 3 unknown.",
 };
 
 const char *tool_directive_file(void)

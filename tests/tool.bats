@@ -203,7 +203,7 @@ checked() {
     directives "TransferMMapFile $files/absent /dev/null $files/big" "TransferMMapFile $files/pipe $files/*.iso"
     checked
     [[ $status -eq 1 && $output == *"$files/big"*'1 listed file,'* ]]
-    [[ $stderr == *"$files/absent: No such file"* && $stderr == *"/dev/null: is not a regular file"* ]]
+    [[ $stderr == *"$server/preload.conf:3: TransferMMapFile $files/absent: No such file"* && $stderr == *"/dev/null: is not a regular file"* ]]
     [[ $stderr == *"$files/pipe: is not a regular file"* && $stderr == *"$files/*.iso: No such file"* ]]
 }
 
@@ -214,7 +214,7 @@ checked() {
     chown -R nobody "$files/closed"
     directives "TransferMMapFile $files/closed/big"
     run -1 --separate-stderr setpriv --bounding-set=-dac_override,-dac_read_search "$tool" check -c "$server/preload.conf"
-    [[ $stderr == "xfermmap: TransferMMapFile $files/closed/big: root may not read it: NFS with root_squash, "* ]]
+    [[ $stderr == "$server/preload.conf:3: TransferMMapFile $files/closed/big: root may not read it: NFS with root_squash, "* ]]
 }
 
 @test "check finds where the library can't write" {
@@ -231,7 +231,7 @@ checked() {
     directives 'TransferMMapMaxMemory 8 MB' "TransferMMapFile $files/big $files/small"
     checked
     [[ $status -eq 1 && $output == *'1 listed file, 4.9 KiB; TransferMMapMaxMemory is 8.0 MiB of '* ]]
-    [[ $stderr == "xfermmap: TransferMMapFile $files/big: no room for it in TransferMMapMaxMemory"* ]]
+    [[ $stderr == "$server/preload.conf:4: TransferMMapFile $files/big: no room for it in TransferMMapMaxMemory"* ]]
     directives 'TransferMMapMaxMemory 9 MB' "TransferMMapFile $files/big $files/*i* $files/small" # one of them twice
     checked
     [[ $status -eq 0 && $output == *'2 listed files, 8.6 MiB; '* && $output != *TransferMMapHot:* && ! $stderr ]]
@@ -311,7 +311,10 @@ paths_checked() {
     server_start preloaded
     cp "$server/preload.conf" "$server/other.conf"
     run -0 --separate-stderr env XFERMMAP_CONF="$server/preload.conf" "$tool" check
-    [[ ! $stderr ]]
+    [[ ! $stderr && $output != *'changed since'* ]]
+    touch -d '1 minute' "$server/preload.conf"
+    run -0 env XFERMMAP_CONF="$server/preload.conf" "$tool" check
+    [[ $output == *"$server/preload.conf: changed since the running server, process $(<"$server/pid"), read it; reload the server"* ]]
     run -1 --separate-stderr env XFERMMAP_CONF="$server/other.conf" "$tool" check
     [[ $stderr == "xfermmap: this is $server/other.conf, but the running server, process $(<"$server/pid"), uses $server/preload.conf; check that one with -c" ]]
     run -0 --separate-stderr "$tool" check -c "$server/other.conf" # named explicitly, so an error
@@ -412,7 +415,7 @@ verdict() {
 @test "status begins with a verdict" {
     directives 'TransferMMapEngine on'
     verdict
-    [[ $status -eq 1 && ! $output && $stderr == *"$server/status: No such file or directory; no server"* ]]
+    [[ $status -eq 1 && ! $output && $stderr == *"$server/status: No such file or directory; no running server"* ]]
     server_start preloaded
     verdict
     [[ $status -eq 0 && ${lines[0]} == 'active: nothing was read yet; no file is listed' ]]
@@ -463,7 +466,7 @@ until grep -q libxfermmap /proc/\$!/maps && grep -q proftpd /proc/\$!/comm; do s
 "$tool" status -f "$server/status"
 INSIDE
     run -1 --separate-stderr timeout 20 "${namespace[@]}" sh "$server/inside"
-    [[ $stderr == *'No such file or directory; no server'*$'\nProcesses named proftpd: 2, 1 of them with libxfermmap' ]]
+    [[ $stderr == *'No such file or directory; no running server'*$'\nProcesses named proftpd: 2, 1 of them with libxfermmap' ]]
 }
 
 @test "status says that plain FTP is sent by the kernel" {
@@ -587,7 +590,7 @@ PYTHON
     [[ $output == *'"state":"dead"'*'"alive":false'* ]]
     rm "$server/status"
     run -1 --separate-stderr status_of_server
-    [[ ! $output && $stderr == "xfermmap: $server/status: No such file or directory; no server"* ]]
+    [[ ! $output && $stderr == "xfermmap: $server/status: No such file or directory; no running server"* ]]
 }
 
 @test "status takes nothing on trust" {
@@ -733,7 +736,7 @@ check_into() {
     mkfifo "$files/"$'x\n\e[31mforged'
     directives 'TransferMMapEngine on' "TransferMMapFile $files/x*"
     checked
-    [[ $status -eq 1 && $stderr == "xfermmap: TransferMMapFile $files/x??[31mforged: is not a regular file" ]]
+    [[ $status -eq 1 && $stderr == "$server/preload.conf:4: TransferMMapFile $files/x??[31mforged: is not a regular file" ]]
     server_start preloaded
     [[ $(logged 'x..\[31mforged: is not a regular file') -eq 1 ]]
 }
