@@ -444,6 +444,7 @@ verdict() {
     server_stop
     verdict
     [[ $status -eq 1 && ${lines[0]} == 'dead: no server runs; the last was process '* ]]
+    run ! grep '^Keeper: ' <<<"$output"
 }
 
 is_off() {
