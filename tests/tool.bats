@@ -253,7 +253,7 @@ paths_checked() {
     for line; do
         paths+=("${line%%: *}")
     done
-    said=$("$tool" check -c "$server/preload.conf" "${paths[@]}" 2>&1) || code=$?
+    said=$("$tool" check -c "$server/preload.conf" -s "$server/proftpd.conf" "${paths[@]}" 2>&1) || code=$?
     echo "$said"
     [[ $code -eq ${all:-1} ]]
     printf '%s\n' "$said" | sed 's/; [0-9?][^;]* are in memory now//' | diff - <(printf '%s\n' "$@")
@@ -272,9 +272,9 @@ paths_checked() {
         "$files/empty: not from memory: is empty, or has no regular file in it" \
         "$files/absent: not from memory: No such file or directory" \
         "/sys/kernel/uevent_seqnum: not from memory: is on sysfs at /sys, which is left to the kernel"
-    run -1 "$tool" check -c "$server/preload.conf" "$files/"$'pipe\e'
+    run -1 "$tool" check -c "$server/preload.conf" -s "$server/proftpd.conf" "$files/"$'pipe\e'
     [[ $output == "$files/pipe?: not from memory: is not a regular file" ]]
-    run -0 "$tool" check -c "$server/preload.conf" "$files/directory"
+    run -0 "$tool" check -c "$server/preload.conf" -s "$server/proftpd.conf" "$files/directory"
     [[ $output == "$files/directory/other: from memory; not listed; "*' of 8.6 MiB are in memory now' ]]
 
     # and a session serves them so
