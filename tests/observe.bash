@@ -107,7 +107,7 @@ in_pages() {
 
 # The status has a row for the served file $1, with this size, for example "8.6 MiB"; or with any.
 is_shown() {
-    "$project/build/xfermmap" status -f "$server/status" | grep -qE "^ +${2:-[0-9].*} +[0-9?].* $server/files/$1$"
+    "$project/build/xfermmap" status -f "$server/status" | grep -E "^ +${2:-[0-9].*} +[0-9?].* $server/files/$1$" >/dev/null
 }
 
 is_not_shown() {

@@ -143,14 +143,14 @@ right() {
     server_start preloaded
     ftp_get data | cmp "$server/files/data" -
     grep -q "the server's transfer buffer: 256 KB" "$server/preload.log"
-    "$project/build/xfermmap" status -f "$server/status" | grep -q '^Transfer buffer: 256.0 KiB'
+    "$project/build/xfermmap" status -f "$server/status" | grep '^Transfer buffer: 256.0 KiB' >/dev/null
     server_stop
     sed -i 's/UseIPv6 off/&\nSocketOptions sndbuf 300000/' "$server/proftpd.conf"
     server_start preloaded
     ftp_get data | cmp "$server/files/data" -
     ftp_get data | cmp "$server/files/data" -
     grep -q 'no effect: SocketOptions sndbuf' "$server/preload.log"
-    "$project/build/xfermmap" status -f "$server/status" | grep -q ' [12]  transfers whose buffer SocketOptions'
+    "$project/build/xfermmap" status -f "$server/status" | grep ' [12]  transfers whose buffer SocketOptions' >/dev/null
     server_stop
     sed -i '/SocketOptions/d' "$server/proftpd.conf"
     rm "$server/preload.log"
