@@ -60,6 +60,6 @@ machines:
 	@tests/setup machines
 	@tests/machines
 
-scripts += tests/matrix tests/fresh tests/machines tests/mounts tests/session tests/units docs/completion/xfermmap
+scripts += tests/matrix tests/fresh tests/package tests/machines tests/mounts tests/session tests/units docs/completion/xfermmap
 
 .PHONY: install uninstall deb matrix machines

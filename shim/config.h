@@ -41,7 +41,7 @@ struct config {
     size_t binding_count;
     off64_t min_size;                /* TransferMMapMinSize, bytes */
     struct config_list files;        /* TransferMMapFile: absolute paths and wildcards, in order */
-    struct config_list files_at;     /* "file:line" of each */
+    struct config_list files_at;     /* "file:line: TransferMMapFile" of each */
     bool lock;                       /* TransferMMapLock */
     struct config_memory max_memory; /* TransferMMapMaxMemory */
     struct config_memory hot;        /* TransferMMapHot; nothing: off */

@@ -114,21 +114,14 @@ static bool take_path(struct parser *parser, size_t count, char **arguments)
     return true;
 }
 
-static char *position(const struct parser *parser)
-{
-    char *text;
-
-    return asprintf(&text, "%s:%u", parser->source->at.path, parser->source->at.line) != -1 ? text
-                                                                                            : NULL;
-}
-
 static bool take_files(struct parser *parser, size_t count, char **arguments)
 {
     for (size_t i = 0; i < count; i++) {
         if (arguments[i][0] != '/')
             parser_error(parser, "TransferMMapFile: '%s' must be an absolute path", arguments[i]);
         else if (config_list_add(&parser->config->files, strdup(arguments[i])) != NULL)
-            (void)config_list_add(&parser->config->files_at, position(parser));
+            parser_message(parser, &parser->config->files_at, parser->source->at,
+                           "TransferMMapFile");
     }
     return count > 0;
 }

@@ -81,7 +81,7 @@ static void print_file(const struct config *config, const struct listed_file *fi
 
     sum->wrong += wrong != NULL;
     if (wrong != NULL)
-        tool_say(stderr, "%s: TransferMMapFile %s: %s", at, file->path, wrong);
+        tool_say(stderr, "%s %s: %s", at, file->path, wrong);
     if (wrong != NULL && !file->skipped)
         return;
     if (sum->files++ == 0)

@@ -103,9 +103,8 @@ PYTHON
     logged "/sys/kernel/uevent_seqnum: is on sysfs at /sys, which is left to the kernel; it is not kept in memory"
     ftp_get memory/holes | cmp "$files/memory/holes" -
     [[ $(counter FILESYSTEM) -eq 1 ]]
-    "$project/build/xfermmap" status -f "$server/status" |
-        grep -q "  1  left to the kernel: unsupported file system (the last: tmpfs at $files/memory)"
-    "$project/build/xfermmap" status -f "$server/status" --json | grep "\"kernel_filesystem\":\"tmpfs at $files/memory\"" >/dev/null
+    status_is "  1  left to the kernel: unsupported file system \(the last: tmpfs at $files/memory\)"
+    status_is "\"kernel_filesystem\":\"tmpfs at $files/memory\"" --json
     run -1 "$project/build/xfermmap" check -c "$server/preload.conf"
     [[ $output == *"uevent_seqnum: is on sysfs at /sys, which is left to the kernel"$'\n'* ]]
     run -1 "$project/build/xfermmap" check -c "$server/preload.conf" "$files/memory/holes"

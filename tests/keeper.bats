@@ -50,11 +50,6 @@ has_ended() {
     [[ ! -e /proc/$1/status ]] || grep -q '^State:.*Z' "/proc/$1/status"
 }
 
-status_is() {
-    # grep reads to the end: the tool would fail with SIGPIPE
-    "$project/build/xfermmap" status -f "$server/status" "${@:2}" | grep -E "$1" >/dev/null
-}
-
 # ---- what it is ----
 
 # What others can see of process $1: threads, descriptors, children, files mapped, locked bytes.
@@ -422,7 +417,7 @@ master_has_ended() {
         logged "$files/big: can't be mapped \($reason\): .*$remedy"
         logged "refused to map a file \($reason\), .*$remedy"
         status_is "mmap\(\) failures \(the last: $reason; .*$remedy"
-        "$project/build/xfermmap" status -f "$server/status" --json | grep "\"refused\":\"$reason\"" >/dev/null
+        status_is "\"refused\":\"$reason\"" --json
         run -1 "${strace[@]}" "$project/build/xfermmap" check -c "$server/preload.conf"
         [[ $output =~ "$files/big: can't be mapped ($reason): "[^$'\n']*$remedy ]]
         run -1 "${strace[@]}" "$project/build/xfermmap" check -c "$server/preload.conf" "$files/big"

@@ -105,9 +105,14 @@ in_pages() {
     echo $((($1 + page - 1) / page * page))
 }
 
+# status_is PATTERN OPTION...: the status has a matching line. grep reads to the end: the tool would fail with SIGPIPE.
+status_is() {
+    "$project/build/xfermmap" status -f "$server/status" "${@:2}" | grep -E "$1" >/dev/null
+}
+
 # The status has a row for the served file $1, with this size, for example "8.6 MiB"; or with any.
 is_shown() {
-    "$project/build/xfermmap" status -f "$server/status" | grep -E "^ +${2:-[0-9].*} +[0-9?].* $server/files/$1$" >/dev/null
+    status_is "^ +${2:-[0-9].*} +[0-9?].* $server/files/$1$"
 }
 
 is_not_shown() {

@@ -143,14 +143,14 @@ right() {
     server_start preloaded
     ftp_get data | cmp "$server/files/data" -
     grep -q "the server's transfer buffer: 256 KB" "$server/preload.log"
-    "$project/build/xfermmap" status -f "$server/status" | grep '^Transfer buffer: 256.0 KiB' >/dev/null
+    status_is '^Transfer buffer: 256.0 KiB'
     server_stop
     sed -i 's/UseIPv6 off/&\nSocketOptions sndbuf 300000/' "$server/proftpd.conf"
     server_start preloaded
     ftp_get data | cmp "$server/files/data" -
     ftp_get data | cmp "$server/files/data" -
     grep -q 'no effect: SocketOptions sndbuf' "$server/preload.log"
-    "$project/build/xfermmap" status -f "$server/status" | grep ' [12]  transfers whose buffer SocketOptions' >/dev/null
+    status_is ' [12]  transfers whose buffer SocketOptions'
     server_stop
     sed -i '/SocketOptions/d' "$server/proftpd.conf"
     rm "$server/preload.log"
